@@ -29,13 +29,12 @@ endif
 
 # LuaJIT is linked statically: the shared build hashes strings in a way that a
 # client can flood (runtime/vm/generation.c says more).
-LUAJIT_A := $(shell pkg-config --variable=libdir luajit 2>/dev/null)/libluajit-5.1.a
 LLHTTP := /usr/share/llhttp
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 C_FLAGS = -std=c11 -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -Iruntime \
           -isystem /usr/share/include/llhttp -isystem /usr/include/luajit-2.1 \
           $(WARNINGS) $(CFLAGS) $(SANITIZERS) -MMD -MP
-LD_LIBS = $(LUAJIT_A) -luv -lm -ldl -lpthread
+LD_LIBS = -l:libluajit-5.1.a -luv -lm -ldl -lpthread
 
 SOURCES := $(wildcard runtime/*/*.c)
 MAIN := runtime/main.c

@@ -30,7 +30,7 @@ void weft_buf_clear(weft_buf_t *buf);
 
 static inline char *weft_buf_bytes(const weft_buf_t *buf)
 {
-  return buf->data + buf->start;
+  return buf->start ? buf->data + buf->start : buf->data;
 }
 
 #define weft_buf_append_literal(buf, literal)                                  \

@@ -36,7 +36,8 @@ typedef enum {
 /* A whole message head. Filled by the parser; good until the next message's
  * first byte is fed, or weft_parser_deinit. */
 typedef struct {
-  weft_buf_t bytes; /* first line and header lines as received, from buf start */
+  weft_buf_t
+      bytes; /* first line and header lines as received, from buf start */
   weft_header_t *headers; /* in the order of arrival */
   uint16_t header_count, header_cap;
   uint16_t target, target_len; /* requests: offsets into bytes */
@@ -58,15 +59,14 @@ typedef struct {
 } weft_parser_limits_t;
 
 typedef enum {
-  WEFT_PARSED_MORE,  /* all bytes consumed, nothing to report: feed more */
-  WEFT_PARSED_HEAD,  /* parser->head is whole and accepted */
-  WEFT_PARSED_BODY,  /* bytes of the body: parser->body, parser->body_len */
-  WEFT_PARSED_END,   /* the message is complete; the next byte is another's */
-  WEFT_PARSED_ERROR  /* parser->status and parser->reason; feed no more */
+  WEFT_PARSED_MORE, /* all bytes consumed, nothing to report: feed more */
+  WEFT_PARSED_HEAD, /* parser->head is whole and accepted */
+  WEFT_PARSED_BODY, /* bytes of the body: parser->body, parser->body_len */
+  WEFT_PARSED_END,  /* the message is complete; the next byte is another's */
+  WEFT_PARSED_ERROR /* parser->status and parser->reason; feed no more */
 } weft_parsed_t;
 
 typedef struct {
-  llhttp_t llhttp;
   const weft_parser_limits_t *limits; /* borrowed */
   weft_head_t head;
   /* what the last event reports */
@@ -75,11 +75,30 @@ typedef struct {
   uint16_t status;    /* WEFT_PARSED_ERROR, requests: 400, 414, 431, 501, 505,
                          417; 0 for a bad response */
   const char *reason; /* WEFT_PARSED_ERROR: a static English sentence */
-  /* private: the gate (the implementer's own fields go here) */
+  /* private: where we are in the message; llhttp itself needs no memory here,
+   * since it is shown whole heads only */
+  uint8_t state;      /* of parser.c */
+  uint8_t type;       /* llhttp_type_t */
+  bool blank_skipped; /* the one empty line before a request came already */
+  bool tabs;          /* a header value of this head contains a HTAB */
+  bool no_body;       /* the next final response answers HEAD */
+  /* private: the gate, while a head is incomplete */
+  uint16_t minor_at;   /* where the minor digit of the version stands */
+  uint16_t line_count; /* whole header lines checked */
+  uint32_t line;       /* where the first line not yet checked begins */
+  /* private: the body */
+  uint64_t remaining;   /* of a sized body, or of one chunk */
+  uint8_t chunk_state;  /* of chunks.c */
+  uint8_t chunk_digits; /* of the size that is being read */
+  uint16_t extension_len;
+  uint32_t extensions_len; /* of all chunks so far */
+  uint32_t trailer_len;
+  uint16_t trailer_count;
 } weft_parser_t;
 
 /* `type` is HTTP_REQUEST or HTTP_RESPONSE. `limits` must outlive the parser. */
-void weft_parser_init(weft_parser_t *parser, llhttp_type_t type,
+void weft_parser_init(weft_parser_t *parser,
+                      llhttp_type_t type,
                       const weft_parser_limits_t *limits);
 /* Frees the memory of the head. */
 void weft_parser_deinit(weft_parser_t *parser);
@@ -88,8 +107,10 @@ void weft_parser_deinit(weft_parser_t *parser);
  * WEFT_PARSED_MORE all were consumed; every other event may leave bytes, which
  * the caller feeds again from there. A message without a body reports HEAD and,
  * on the next call (even with len 0), END. */
-weft_parsed_t weft_parser_feed(weft_parser_t *parser, const char *bytes,
-                               size_t len, size_t *used);
+weft_parsed_t weft_parser_feed(weft_parser_t *parser,
+                               const char *bytes,
+                               size_t len,
+                               size_t *used);
 /* The peer closed its side: WEFT_PARSED_END if that is how this response's body
  * ends, WEFT_PARSED_MORE between two messages, else WEFT_PARSED_ERROR. */
 weft_parsed_t weft_parser_finish(weft_parser_t *parser);
@@ -104,8 +125,10 @@ void weft_parser_expect_no_body(weft_parser_t *parser);
 
 /* The value of the first header with this name (compared without case, `name`
  * in lower case), or NULL. */
-const char *weft_head_find(const weft_head_t *head, const char *name,
-                           size_t name_len, size_t *value_len);
+const char *weft_head_find(const weft_head_t *head,
+                           const char *name,
+                           size_t name_len,
+                           size_t *value_len);
 /* How many headers have this name. */
-unsigned weft_head_count(const weft_head_t *head, const char *name,
-                         size_t name_len);
+unsigned
+weft_head_count(const weft_head_t *head, const char *name, size_t name_len);

@@ -1,0 +1,25 @@
+/* Reads the options of a command: from the command line, else from the
+ * environment variable WEFT_<NAME>, else the default. */
+#pragma once
+
+#include <stdbool.h>
+
+typedef struct {
+  const char *name;     /* "drain-timeout": --drain-timeout, WEFT_DRAIN_TIMEOUT */
+  const char *argument; /* what --help calls its value; NULL for a switch */
+  const char *help;
+  const char *value;  /* the default; then what was found; NULL for none */
+  const char **more;  /* a repeatable option's values go here instead */
+  int *more_count;    /* how many; at most more_max */
+  int more_max;
+} weft_option_t;
+
+/* `options` ends with a NULL name. Returns the index in argv of the first
+ * argument that is no option; -1 when help was asked for and printed; -2 after
+ * a mistake, which was printed. */
+int weft_options_parse(weft_option_t *options,
+                       const char *usage,
+                       int argc,
+                       char **argv);
+/* The value of a switch: given, or its variable is neither empty nor "0". */
+bool weft_option_on(const weft_option_t *option);

@@ -1,0 +1,217 @@
+#include "net/stream.h"
+
+#include "base/alloc.h"
+
+#include <stdlib.h>
+
+/* A write in flight: the request and the bytes it writes. */
+typedef struct weft_write {
+  uv_write_t request;
+  weft_buf_t bytes;
+  weft_stream_t *stream;
+} weft_write_t;
+
+int weft_stream_open(weft_stream_t *stream,
+                     weft_loop_t *loop,
+                     bool unix_socket,
+                     const weft_stream_events_t *events)
+{
+  *stream = (weft_stream_t){.loop = loop, .events = events};
+  weft_list_init(&stream->touched);
+  int status = unix_socket ? uv_pipe_init(&loop->uv, &stream->uv.pipe, 0)
+                           : uv_tcp_init(&loop->uv, &stream->uv.tcp);
+  stream->uv.handle.data = stream;
+  return status;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+  (void)suggested;
+  weft_stream_t *stream = handle->data;
+  *buf = uv_buf_init(stream->loop->read_buf, WEFT_READ_SIZE);
+}
+
+static void fail(weft_stream_t *stream, int status)
+{
+  if (stream->failed || stream->closing)
+    return;
+  stream->failed = true;
+  weft_stream_read_stop(stream);
+  stream->events->on_error(stream, status);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
+{
+  weft_stream_t *stream = handle->data;
+  if (len > 0) {
+    stream->events->on_read(stream, buf->base, (size_t)len);
+  } else if (len == UV_EOF) {
+    stream->ended = true;
+    weft_stream_read_stop(stream);
+    stream->events->on_end(stream);
+  } else if (len < 0) {
+    fail(stream, (int)len);
+  }
+}
+
+void weft_stream_read_start(weft_stream_t *stream)
+{
+  if (stream->reading || stream->ended || stream->failed || stream->closing)
+    return;
+  int status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
+  if (status == 0)
+    stream->reading = true;
+  else
+    fail(stream, status);
+}
+
+void weft_stream_read_stop(weft_stream_t *stream)
+{
+  if (!stream->reading)
+    return;
+  stream->reading = false;
+  uv_read_stop(&stream->uv.stream);
+}
+
+weft_buf_t *weft_stream_out(weft_stream_t *stream)
+{
+  if (!stream->out.data)
+    weft_loop_lend(stream->loop, &stream->out);
+  return &stream->out;
+}
+
+void weft_stream_touch(weft_stream_t *stream)
+{
+  if (weft_list_empty(&stream->touched))
+    weft_list_push(&stream->loop->touched, &stream->touched);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+  (void)status; /* the peer is gone: the next read or close says so */
+  free(request);
+}
+
+static void shut_if_wanted(weft_stream_t *stream)
+{
+  if (!stream->shut || stream->writing || stream->out.len || stream->closing)
+    return;
+  stream->shut = false;
+  uv_shutdown_t *request = weft_alloc(sizeof(*request));
+  if (uv_shutdown(request, &stream->uv.stream, on_shutdown) != 0)
+    free(request);
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+  weft_write_t *write = (weft_write_t *)request;
+  weft_stream_t *stream = write->stream;
+  stream->writing = NULL;
+  weft_loop_take_back(stream->loop, &write->bytes);
+  free(write);
+  if (stream->closing)
+    return;
+  if (status < 0) {
+    fail(stream, status);
+    return;
+  }
+  weft_stream_flush(stream);
+  if (!stream->writing && !stream->failed && !stream->closing)
+    stream->events->on_drain(stream);
+}
+
+/* Hands `out` to libuv, which writes it as the kernel takes it. */
+static void write_rest(weft_stream_t *stream)
+{
+  weft_write_t *write = weft_alloc(sizeof(*write));
+  write->stream = stream;
+  write->bytes = stream->out;
+  weft_buf_init(&stream->out);
+  uv_buf_t buf = uv_buf_init(weft_buf_bytes(&write->bytes), write->bytes.len);
+  stream->writing = write;
+  int status =
+      uv_write(&write->request, &stream->uv.stream, &buf, 1, on_written);
+  if (status < 0) {
+    stream->writing = NULL;
+    weft_buf_deinit(&write->bytes);
+    free(write);
+    fail(stream, status);
+  }
+}
+
+void weft_stream_flush(weft_stream_t *stream)
+{
+  weft_stream_flush_with(stream, NULL, 0);
+}
+
+void weft_stream_flush_with(weft_stream_t *stream,
+                            const char *bytes,
+                            size_t len)
+{
+  if (stream->failed || stream->closing) {
+    weft_loop_take_back(stream->loop, &stream->out);
+    return;
+  }
+  if (stream->writing) { /* behind what is in flight */
+    if (len)
+      weft_buf_append(weft_stream_out(stream), bytes, len);
+    return;
+  }
+  uv_buf_t bufs[2];
+  unsigned count = 0;
+  if (stream->out.len)
+    bufs[count++] =
+        uv_buf_init(weft_buf_bytes(&stream->out), stream->out.len);
+  if (len)
+    bufs[count++] = uv_buf_init((char *)bytes, (unsigned)len);
+  if (count) {
+    int written = uv_try_write(&stream->uv.stream, bufs, count);
+    if (written < 0 && written != UV_EAGAIN) {
+      weft_buf_clear(&stream->out);
+      fail(stream, written);
+      return;
+    }
+    size_t sent = written > 0 ? (size_t)written : 0;
+    size_t from_out = sent < stream->out.len ? sent : stream->out.len;
+    weft_buf_consume(&stream->out, from_out);
+    sent -= from_out;
+    if (sent < len)
+      weft_buf_append(weft_stream_out(stream), bytes + sent, len - sent);
+    if (stream->out.len)
+      write_rest(stream);
+  }
+  if (!stream->out.len)
+    weft_loop_take_back(stream->loop, &stream->out);
+  shut_if_wanted(stream);
+}
+
+size_t weft_stream_unsent(const weft_stream_t *stream)
+{
+  return stream->out.len + uv_stream_get_write_queue_size(&stream->uv.stream);
+}
+
+void weft_stream_shutdown(weft_stream_t *stream)
+{
+  stream->shut = true;
+  weft_stream_flush(stream);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+  weft_stream_t *stream = handle->data;
+  stream->events->on_closed(stream);
+}
+
+void weft_stream_close(weft_stream_t *stream, bool reset)
+{
+  if (stream->closing)
+    return;
+  stream->closing = true;
+  stream->reading = false;
+  weft_list_remove(&stream->touched);
+  weft_buf_deinit(&stream->out);
+  if (reset && stream->uv.handle.type == UV_TCP &&
+      uv_tcp_close_reset(&stream->uv.tcp, on_closed) == 0)
+    return;
+  uv_close(&stream->uv.handle, on_closed);
+}
