@@ -15,7 +15,6 @@
 -- The rest of the library calls no Lua at all: table.concat, insert and remove, next, unpack,
 -- select and string.rep see no metamethods, io.write and string.rep no `__tostring`.
 
-local core = require "weft.core"
 local coroutines = require "weft.stdlib_coroutine"
 local loading = require "weft.stdlib_load"
 local sort = require "weft.stdlib_sort"
@@ -53,26 +52,22 @@ M.raw = {
 }
 
 local raw_pairs, raw_xpcall = pairs, xpcall
+local raw_lua_loader = package.loaders[#package.loaders - 2] -- then C modules, then all in one
 local debug_traceback = debug.traceback
-local set_no_await = core.set_no_await
 
 local HANDLER = "a message handler cannot wait: return from it first"
-
--- Whether a message handler runs. No other task can run meanwhile, as it cannot be left.
-local in_handler = false
 
 -- Handlers in the form they are called in, kept while both are alive: making a function for
 -- each xpcall would keep the caller from being compiled.
 local guards = setmetatable({}, { __mode = "kv" })
 
--- The guard is left by a tail call, so that the levels a handler counts are those it knows; the
--- flag is put back by `handled`, which comes next in any case.
+-- The guard is left by a tail call, so that the levels a handler counts are those it knows; what
+-- it sets is put back by `handled`, which comes next in any case.
 local function guard(handler)
   local guarded = guards[handler]
   if not guarded then
     guarded = function(...)
-      in_handler = true
-      set_no_await(HANDLER)
+      coroutines.bar(HANDLER)
       return handler(...)
     end
     guards[handler] = guarded
@@ -80,10 +75,9 @@ local function guard(handler)
   return guarded
 end
 
-local function handled(was_in_handler, ...)
-  if in_handler ~= was_in_handler then
-    in_handler = was_in_handler
-    set_no_await(was_in_handler and HANDLER or nil)
+local function handled(barred_before, ...)
+  if coroutines.barred() ~= barred_before then
+    coroutines.bar(barred_before)
   end
   return ...
 end
@@ -97,7 +91,7 @@ function M.xpcall(fn, handler, ...)
   if handler == debug_traceback or type(handler) ~= "function" then
     return raw_xpcall(fn, handler, ...)
   end
-  return handled(in_handler, raw_xpcall(fn, guard(handler), ...))
+  return handled(coroutines.barred(), raw_xpcall(fn, guard(handler), ...))
 end
 
 --- `pairs`, which honours `__pairs`. If the metatable is hidden by a `__metatable` that is a table
@@ -160,7 +154,9 @@ function M.install(env)
   env.print = M.print
   env.require = loading.require
   env.xpcall = M.xpcall
-  env.package.loaders[2] = loading.search
+  for i, loader in ipairs(env.package.loaders) do
+    if loader == raw_lua_loader then env.package.loaders[i] = loading.search end
+  end
 end
 
 return M

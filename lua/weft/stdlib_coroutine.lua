@@ -9,7 +9,7 @@
 local core = require "weft.core"
 
 local AWAIT = core.AWAIT
-local is_task_thread = core.is_task_thread
+local is_task_thread, set_no_await = core.is_task_thread, core.set_no_await
 local raw_create, raw_wrap = coroutine.create, coroutine.wrap
 local raw_isyieldable = coroutine.isyieldable
 local raw_resume, raw_yield = coroutine.resume, coroutine.yield
@@ -18,6 +18,7 @@ local debug_traceback = debug.traceback
 
 local TASK = "cannot resume a task: use task:await()"
 local WAITING = "cannot resume a coroutine that is waiting"
+local BOUNDARY = "cannot wait here: a C function has called back into Lua"
 local MISPLACED = "attempt to yield from outside a coroutine"
 
 -- So many tracebacks of one error are kept; a deeper nest is a recursion and repeats itself.
@@ -73,6 +74,33 @@ function M.crossed(err)
   return text
 end
 
+-- Why nothing can wait now; nil if it can. While there is a reason no other task runs, as what
+-- runs cannot be left.
+local barred
+
+--- Makes every await raise this reason, until it is called with nil.
+---@param reason string?
+function M.bar(reason)
+  barred = reason
+  set_no_await(reason)
+end
+
+--- The reason given to `bar`.
+---@return string?
+function M.barred() return barred end
+
+local function unbarred(...)
+  M.bar(nil)
+  return ...
+end
+
+-- Whether a C function (a sort of its own, an FFI callback) is between this coroutine of the
+-- script's and one that it is about to resume. An await in there would have begun before the yield
+-- gets here and fails. Between a task's own coroutine and the innermost one C looks itself.
+local function at_boundary(outer)
+  return outer and not barred and not raw_isyieldable()
+end
+
 -- The switches below make no table and no closure: what has to survive one travels as arguments.
 -- `outer` is what `current` was before.
 
@@ -99,12 +127,12 @@ end
 
 -- Stock LuaJIT puts the caller's position before a string. We keep the value as it is, so that
 -- it can be compared all the way out; the tracebacks tell more than the position did.
-local function wrap_failed(co, err)
-  if NOT_RUN[err] then
-    error(err, 3)
+local function wrap_result(ok, ...)
+  if ok then
+    return ...
   end
-  note(co, err)
-  error(err, 0)
+  local err = ...
+  error(err, NOT_RUN[err] and 2 or 0)
 end
 
 local function wrapped(outer, co, ok, ...)
@@ -116,7 +144,8 @@ local function wrapped(outer, co, ok, ...)
     end
     return ...
   end
-  wrap_failed(co, (...))
+  note(co, (...))
+  return wrap_result(false, ...)
 end
 
 function wrap_again(outer, co, ...)
@@ -139,6 +168,10 @@ function M.resume(co, ...)
     return false, reason
   end
   local outer = current
+  if at_boundary(outer) then
+    M.bar(BOUNDARY)
+    return unbarred(M.resume(co, ...))
+  end
   current = co
   return resumed(outer, co, raw_resume(co, ...))
 end
@@ -156,6 +189,9 @@ function M.wrap(fn)
       error(held[co], 2)
     end
     local outer = current
+    if at_boundary(outer) then
+      return wrap_result(M.resume(co, ...))
+    end
     current = co
     return wrapped(outer, co, raw_resume(co, ...))
   end

@@ -41,7 +41,8 @@ end
 
 --- Awaits the next turn of the loop. The runtime may put another pause here.
 function M.wait()
-  core.yield_once()
+  local await = require "weft.await" -- late, as it needs this module
+  await.status(core.yield_once())
 end
 
 -- What a reader function gives, in one piece.

@@ -44,24 +44,6 @@ void weft_chunks_begin(weft_parser_t *parser)
   parser->trailer_count = 0;
 }
 
-static const char *read_size(weft_parser_t *parser, char c)
-{
-  if (WEFT_CHAR_IS(c, WEFT_CHAR_HEX)) {
-    if (++parser->chunk_digits > SIZE_DIGITS)
-      return "a chunk size of more than 16 digits";
-    parser->remaining = parser->remaining << 4 | weft_char_hex(c);
-    return NULL;
-  }
-  if (!parser->chunk_digits)
-    return "a chunk without a size";
-  if (c != '\r' && c != ';')
-    return "a chunk size that is not a hexadecimal number";
-  parser->chunk_state = c == ';' ? EXTENSION : SIZE_LF;
-  parser->extension_len = c == ';';
-  parser->extensions_len += c == ';';
-  return NULL;
-}
-
 static const char *read_extension(weft_parser_t *parser, char c)
 {
   if (c == '\r') {
@@ -74,6 +56,22 @@ static const char *read_extension(weft_parser_t *parser, char c)
       ++parser->extensions_len > EXTENSIONS_SIZE)
     return "too many chunk extensions";
   return NULL;
+}
+
+static const char *read_size(weft_parser_t *parser, char c)
+{
+  if (WEFT_CHAR_IS(c, WEFT_CHAR_HEX)) {
+    if (++parser->chunk_digits > SIZE_DIGITS)
+      return "a chunk size of more than 16 digits";
+    parser->remaining = parser->remaining << 4 | weft_char_hex(c);
+    return NULL;
+  }
+  if (!parser->chunk_digits)
+    return "a chunk without a size";
+  if (c != '\r' && c != ';')
+    return "a chunk size that is not a hexadecimal number";
+  parser->chunk_state = EXTENSION;
+  return read_extension(parser, c);
 }
 
 static const char *begin_trailer(weft_parser_t *parser, char c)

@@ -92,12 +92,13 @@ static bool refuse(weft_parser_t *parser, uint16_t status, const char *reason)
   return false;
 }
 
-static bool refuse_llhttp(weft_parser_t *parser, llhttp_errno_t error)
+static bool refuse_llhttp(weft_parser_t *parser, const llhttp_t *llhttp)
 {
-  switch (error) {
+  if (llhttp->method == HTTP_PRI) /* not an error to it, but HTTP/2 to come */
+    return refuse(parser, 501, "a method that is not known");
+  switch (llhttp_get_errno(llhttp)) {
   case HPE_INVALID_METHOD:
   case HPE_INVALID_CONSTANT: /* a method of RTSP, say */
-  case HPE_OK:               /* PRI, behind which it awaits HTTP/2 */
     return refuse(parser, 501, "a method that is not known");
   case HPE_INVALID_URL:
     return refuse(parser, 400, "a malformed target");
@@ -143,7 +144,7 @@ static bool run_llhttp(weft_parser_t *parser, llhttp_t *llhttp)
   llhttp->data = head;
   llhttp_errno_t error = llhttp_execute(llhttp, bytes, head->bytes.len);
   *minor = received;
-  return error == HPE_PAUSED || refuse_llhttp(parser, error);
+  return error == HPE_PAUSED || refuse_llhttp(parser, llhttp);
 }
 
 /* Our part: the headers that decide about framing and addressing. */
@@ -317,12 +318,20 @@ static bool weigh_request(weft_parser_t *parser, const claims_t *claims)
   return true;
 }
 
-static void weigh_response(weft_parser_t *parser)
+/* Without a body are 1xx, 204, 304 and what answers HEAD, whatever the headers
+ * say. The last two may announce the body they leave out; the others may not,
+ * and parsers exist that then read one. */
+static bool weigh_response(weft_parser_t *parser)
 {
   weft_head_t *head = &parser->head;
   bool interim = head->status < 200 && head->status != 101;
-  if (head->status < 200 || head->status == 204 || head->status == 304 ||
-      parser->no_body) {
+  bool bodiless = head->status < 200 || head->status == 204;
+  if (bodiless && (head->body == WEFT_BODY_CHUNKED || head->content_length)) {
+    if (head->status < 200)
+      return refuse(parser, 400, "an interim response with a body");
+    head->keep_alive = false; /* in case that a body follows */
+  }
+  if (bodiless || head->status == 304 || parser->no_body) {
     head->body = WEFT_BODY_NONE;
   } else if (head->body == WEFT_BODY_NONE) {
     head->body = WEFT_BODY_UNTIL_CLOSE;
@@ -330,6 +339,7 @@ static void weigh_response(weft_parser_t *parser)
   }
   if (!interim)
     parser->no_body = false;
+  return true;
 }
 
 bool weft_head_read(weft_parser_t *parser)
@@ -351,10 +361,8 @@ bool weft_head_read(weft_parser_t *parser)
       return false;
   if (!weigh_framing(parser, &claims, &llhttp))
     return false;
-  if (parser->type == HTTP_REQUEST)
-    return weigh_request(parser, &claims);
-  weigh_response(parser);
-  return true;
+  return parser->type == HTTP_REQUEST ? weigh_request(parser, &claims)
+                                      : weigh_response(parser);
 }
 
 const char *weft_head_find(const weft_head_t *head,

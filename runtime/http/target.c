@@ -123,7 +123,9 @@ static const char *skip_ipv6(const char *p, const char *end)
   size_t len = (size_t)(close - p) - 1;
   memcpy(text, p + 1, len);
   text[len] = '\0';
-  return inet_pton(AF_INET6, text, &address) == 1 ? close + 1 : p;
+  if (memchr(text, '\0', len) || inet_pton(AF_INET6, text, &address) != 1)
+    return p;
+  return close + 1;
 }
 
 bool weft_target_authority_ok(const char *host, size_t len)

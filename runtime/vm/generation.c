@@ -62,17 +62,18 @@ static int l_embedded(lua_State *L)
   return 1;
 }
 
-/* Puts l_embedded into package.loaders at `place`. */
-static void add_loader(lua_State *L, int place)
+/* Puts l_embedded into package.loaders in front of the others: nothing on disk
+ * can pass for a module of the library. */
+static void add_loader(lua_State *L)
 {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "loaders");
-  for (int i = (int)lua_objlen(L, -1); i >= place; i--) {
+  for (int i = (int)lua_objlen(L, -1); i >= 1; i--) {
     lua_rawgeti(L, -1, i);
     lua_rawseti(L, -2, i + 1);
   }
   lua_pushcfunction(L, l_embedded);
-  lua_rawseti(L, -2, place);
+  lua_rawseti(L, -2, 1);
   lua_pop(L, 2);
 }
 
@@ -101,7 +102,7 @@ static int l_set_up(lua_State *L)
   lua_pushcfunction(L, weft_core_open);
   lua_setfield(L, -2, "weft.core");
   lua_pop(L, 2);
-  add_loader(L, 2);
+  add_loader(L);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "weft.boot");
   lua_call(L, 1, 1);

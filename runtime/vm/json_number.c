@@ -26,20 +26,12 @@ enum { MOST_POWER = 22 };
 
 static inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* The digits of a number as one integer, while they fit. */
-typedef struct {
-  uint64_t value;
-  bool full; /* more digits than fit: `value` is of no use */
-} digits_t;
-
-static inline const char *read_digits(const char *p, digits_t *digits)
+/* Appends digits to `value`, which stays above 2^53 once it would overflow. */
+static inline const char *read_digits(const char *p, uint64_t *value)
 {
-  for (; is_digit(*p); p++) {
-    if (digits->value >= UINT64_MAX / 10)
-      digits->full = true;
-    else
-      digits->value = digits->value * 10 + (uint64_t)(*p - '0');
-  }
+  for (; is_digit(*p); p++)
+    if (*value < UINT64_MAX / 10)
+      *value = *value * 10 + (uint64_t)(*p - '0');
   return p;
 }
 
@@ -62,7 +54,7 @@ static const char *read_exponent(const char *p, int64_t *exponent, bool *ok)
 const char *weft_json_read_number(const char *p, double *value, bool *ok)
 {
   const char *start = p;
-  digits_t digits = {0};
+  uint64_t digits = 0;
   bool negative = *p == '-';
   p += negative;
 
@@ -87,9 +79,9 @@ const char *weft_json_read_number(const char *p, double *value, bool *ok)
 
   /* Clinger's fast path: two exact doubles and one operation round once. */
   int64_t power = exponent - decimals;
-  if (!digits.full && digits.value <= (uint64_t)MOST_INTEGER &&
-      power >= -MOST_POWER && power <= MOST_POWER) {
-    double number = (double)digits.value;
+  if (digits <= (uint64_t)MOST_INTEGER && power >= -MOST_POWER &&
+      power <= MOST_POWER) {
+    double number = (double)digits;
     number = power < 0 ? number / POWERS[-power] : number * POWERS[power];
     *value = negative ? -number : number;
   } else {

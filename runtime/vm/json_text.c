@@ -6,16 +6,17 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The high bit of each byte of `word` that is not plain ASCII of a string is
- * set in the result. Bits above the lowest one may be set wrongly, by a borrow:
- * only the lowest counts. */
+/* Marks, by its high bit, each byte that is not a string's plain ASCII. A quote
+ * and a backslash are turned into 0, and a control byte is below 0x20: there
+ * the subtraction borrows from the high bit. The byte above pays for that and
+ * may be marked wrongly, so only the lowest mark counts. */
 static inline uint64_t find_special(uint64_t word)
 {
-  const uint64_t ones = 0x0101010101010101, highs = ones * 0x80;
-  uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-  return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-          ((word - ones * 0x20) & ~word) | word) &
-         highs;
+  const uint64_t ones = 0x0101010101010101;
+  uint64_t quote = (word ^ ones * '"') - ones;
+  uint64_t backslash = (word ^ ones * '\\') - ones;
+  uint64_t control = word - ones * 0x20;
+  return (quote | backslash | control | word) & ones * 0x80;
 }
 
 static inline uint64_t load_word(const char *p)

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "http/writer.h"
+#include "vm/embedded.h"
 #include "vm/generation.h"
 #include "vm/json.h"
 
@@ -9,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 /* log(level, message [, fields]): fields are strings, numbers or booleans; what
@@ -120,6 +122,33 @@ static int l_memory(lua_State *L)
   return 1;
 }
 
+/* random_hex(bytes) -> so many random bytes, in hex */
+static int l_random_hex(lua_State *L)
+{
+  unsigned char bytes[32];
+  char hex[2 * sizeof(bytes) + 1];
+  lua_Integer count = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, count > 0 && count <= 32, 1, "1 to 32 bytes");
+  if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+    return luaL_error(L, "the system gives no random bytes");
+  for (lua_Integer i = 0; i < count; i++)
+    snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+  lua_pushlstring(L, hex, 2 * (size_t)count);
+  return 1;
+}
+
+/* modules() -> the names of all modules of the library */
+static int l_modules(lua_State *L)
+{
+  lua_newtable(L);
+  int count = 0;
+  for (const weft_embedded_t *it = weft_embedded; it->module; it++) {
+    lua_pushstring(L, it->module);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
 int weft_core_open(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -133,6 +162,8 @@ int weft_core_open(lua_State *L)
       {"status_reason", l_status_reason},
       {"set_exit", l_set_exit},
       {"memory", l_memory},
+      {"random_hex", l_random_hex},
+      {"modules", l_modules},
       {NULL, NULL},
   };
   lua_newtable(L);

@@ -556,6 +556,15 @@ static int l_written(lua_State *L)
   return 1;
 }
 
+/* exchange_answered(handle) -> whether a response's head was written; true when
+ * the exchange has ended */
+static int l_answered(lua_State *L)
+{
+  lua_exchange_t *it = check_exchange(L);
+  lua_pushboolean(L, !it || it->exchange->answered);
+  return 1;
+}
+
 /* exchange_close(handle): the connection closes after this response */
 static int l_close(lua_State *L)
 {
@@ -578,8 +587,16 @@ void weft_core_add_exchange(lua_State *L)
       {"exchange_sent", l_sent},
       {"exchange_complete", l_complete},
       {"exchange_written", l_written},
+      {"exchange_answered", l_answered},
       {"exchange_close", l_close},
       {NULL, NULL},
   };
   luaL_register(L, NULL, functions);
+  lua_newtable(L); /* methods: llhttp's numbers -> names */
+#define METHOD(number, name, string)                                           \
+  lua_pushliteral(L, #string);                                                 \
+  lua_rawseti(L, -2, number);
+  HTTP_METHOD_MAP(METHOD)
+#undef METHOD
+  lua_setfield(L, -2, "methods");
 }

@@ -34,7 +34,7 @@ start() {
   rm -f "$log" # an earlier server's port must not be taken for this one's
   "${core[@]}" "$@" >"$log" 2>"$log.err" &
   pid[$server]=$!
-  await "$server" grep -q 'listening on http' "$log" || {
+  await "$server" grep -qs 'listening on http' "$log" || {
     cat "$log" "$log.err" >&2
     fail "$server does not start"
   }

@@ -1,0 +1,3 @@
+local M = {}
+function M.fetch() error("fetch") end
+return M
