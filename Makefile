@@ -9,7 +9,7 @@ TEST_PACKAGES = lua-busted libcmocka-dev curl
 SANITIZE_PACKAGES = libasan8 libubsan1
 LINT_PACKAGES = lua-check clang-format
 FUZZ_PACKAGES = clang libclang-rt-14-dev
-BENCH_PACKAGES = wrk nginx-light libnginx-mod-http-lua
+BENCH_PACKAGES = wrk curl procps nginx libnginx-mod-http-lua
 
 CC ?= gcc
 CFLAGS ?= -O2 -g

@@ -9,6 +9,7 @@ local errors = require "weft.errors"
 local log = require "weft.log"
 local responses = require "weft.response"
 local Router = require "weft.router"
+local stdlib = require "weft.stdlib"
 local task = require "weft.task"
 
 local M = {}
@@ -493,6 +494,7 @@ end
 ---@return fun(request: weft.Request): weft.Response
 function App:_build()
   local hooks = {
+    xpcall = stdlib.raw.xpcall,
     on_raise = errors.on_raise,
     is_response = responses.is,
     passes = function(raised) return errors.is_cancelled(raised) and (core.cancelled()) end,
@@ -506,10 +508,10 @@ function App:_build()
   local function dispatch(request)
     local target, found = find(router, request.method, request.path)
     if target then
-      request.route, request.params = target.info, found or {}
-      request._route = target
-      if target.app then request.app = target.app end
-      return target.handler(request)
+      request.route = target
+      if found then request.params = found end
+      if target._app then request.app = target._app end
+      return target._handler(request)
     end
     if request.path == "*" then return responses.no_content() end
     if not found then return self:_convert(request, errors.new_abort(404), "router") end
@@ -534,7 +536,7 @@ function App:_build()
     if not scopes[scope] then
       local outer = scope_of(scope._parent)
       local this = { outer = outer, built = outer and outer.built or built }
-      local inside = function(request) return request._route.inside[this](request) end
+      local inside = function(request) return request.route._inside[this](request) end
       local group_built
       this.handler, group_built =
         chain.build(scope._layers, chain.film("group", inside, hooks), hooks)
@@ -558,16 +560,18 @@ function App:_build()
       hooks_of(all, "process_exception"), hooks)
     if #route.layers == 0 then own = chain.film("view", inner, hooks) end
     local target = {
-      info = { method = route.method, pattern = route.pattern, where = route.where },
-      inside = {},
-      app = scope and scope.app,
+      method = route.method,
+      pattern = route.pattern,
+      where = route.where,
+      _inside = {}, -- group -> what is inside of it for this route
+      _app = scope and scope.app,
     }
     route.names = {}
     for i, layer in ipairs(own_built) do route.names[i] = layer.name end
-    target.handler = own
+    target._handler = own
     while scope do
-      target.inside[scope] = target.handler
-      target.handler = scope.handler
+      target._inside[scope] = target._handler
+      target._handler = scope.handler
       scope = scope.outer
     end
     router:add(route.method, route.pattern, target, route.where)

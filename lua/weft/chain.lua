@@ -6,7 +6,20 @@
 
 local chain = {}
 
+-- A film is compiled afresh for each layer: to LuaJIT, films made of one prototype inside each
+-- other would be a recursion, which it does not compile well.
+local FILM = [[
+local layer, on_raise, is_response, recover, xpcall = ...
+return function(request)
+  local ok, response = xpcall(layer, on_raise, request)
+  if ok and is_response(response) then return response end
+  return recover(ok, response, request)
+end]]
+
+local function new_film(...) return loadstring(FILM, "=weft.film")(...) end
+
 ---@class weft.ChainHooks
+---@field xpcall function Lua's own: `on_raise` waits for nothing, so no guard is needed
 ---@field on_raise fun(err: any): any the message handler: keeps the traceback
 ---@field is_response fun(value: any): boolean
 ---@field passes fun(raised: any): boolean whether it is a cancellation, which no film converts
@@ -19,19 +32,12 @@ local chain = {}
 ---@param hooks weft.ChainHooks
 ---@return fun(request: table): any
 function chain.film(name, layer, hooks)
-  local on_raise, is_response, passes = hooks.on_raise, hooks.is_response, hooks.passes
-  local function recover(request, raised)
-    if passes(raised) then error(raised, 0) end
-    return hooks.convert(request, raised, name)
+  local function recover(ok, answer, request)
+    if ok then return hooks.convert(request, hooks.bad_return(name, answer), name) end
+    if hooks.passes(answer) then error(answer, 0) end
+    return hooks.convert(request, answer, name)
   end
-  return function(request)
-    local ok, response = xpcall(layer, on_raise, request)
-    if ok then
-      if is_response(response) then return response end
-      return hooks.convert(request, hooks.bad_return(name, response), name)
-    end
-    return recover(request, response)
-  end
+  return new_film(layer, hooks.on_raise, hooks.is_response, recover, hooks.xpcall)
 end
 
 ---@class weft.Layer
@@ -71,6 +77,7 @@ function chain.view(view, original, process_view, process_exception, hooks)
     if response == nil or hooks.is_response(response) then return response end
     error(hooks.bad_return(layer.name .. "." .. hook, response), 0)
   end
+  local xpcall = hooks.xpcall
   return function(request)
     for _, layer in ipairs(process_view) do
       local response = layer.instance:process_view(request, original, request.params)

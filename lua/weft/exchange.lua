@@ -1,5 +1,6 @@
---- The door to C for one request and its response; the hot path goes through the FFI.
--- The declarations say the same as runtime/vm/lua_exchange.h. Everything takes the handle of an
+--- The door to C for one request and its response.
+-- What is read for many requests goes through the FFI, whose declarations say the
+-- same as runtime/vm/lua_exchange.h. Everything takes the handle of an
 -- exchange; once the exchange has ended, its handle finds nothing.
 
 local core = require "weft.core"
@@ -11,10 +12,6 @@ typedef struct { const char *bytes; size_t len; } weft_slice_t;
 bool weft_lua_part(void *generation, double handle, int part, weft_slice_t *out);
 int weft_lua_header(void *generation, double handle, const char *name, size_t len,
                     weft_slice_t *out);
-bool weft_lua_begin(void *generation, double handle, int status);
-void weft_lua_add(void *generation, double handle, const char *name, size_t name_len,
-                  const char *value, size_t value_len);
-bool weft_lua_body(void *generation, double handle, const char *body, size_t len);
 ]]
 
 local C = ffi.C
@@ -47,51 +44,14 @@ function exchange.header(handle, name)
   return ffi.string(slice.bytes, slice.len), count
 end
 
--- What the framing is for weft alone to say.
-local FRAMING = {
-  ["content-length"] = true,
-  ["transfer-encoding"] = true,
-  ["connection"] = true,
-  ["date"] = true,
-  ["keep-alive"] = true,
-}
-
-local function begin(handle, status, fields, foreign)
-  if not C.weft_lua_begin(generation, handle, status) then return false end
-  for at = 2, 3 * fields[1] - 1, 3 do
-    local name, value = fields[at], fields[at + 2]
-    if FRAMING[fields[at + 1]] then
-      foreign(fields[at + 1], value)
-    else
-      C.weft_lua_add(generation, handle, name, #name, value, #value)
-    end
-  end
-  return true
-end
-
 --- Writes a whole response. False when the exchange has ended, or was answered before.
----@param handle number
----@param status integer
----@param fields weft.Headers
----@param body string
----@param foreign fun(name: string, value: string) called for each framing header, which is left out
----@return boolean
-function exchange.respond(handle, status, fields, body, foreign)
-  if not begin(handle, status, fields, foreign) then return false end
-  return C.weft_lua_body(generation, handle, body, #body)
-end
+-- What a serve function returns is written in the same way, without this call.
+---@type fun(handle: number, status: integer, fields: weft.Headers, body: string): boolean
+exchange.respond = core.exchange_respond
 
---- Writes the head of a response whose body follows.
----@param handle number
----@param status integer
----@param fields weft.Headers
----@param length integer? of the body, if it is known
----@param foreign fun(name: string, value: string)
----@return boolean
-function exchange.stream(handle, status, fields, length, foreign)
-  if not begin(handle, status, fields, foreign) then return false end
-  return core.exchange_stream(handle, length)
-end
+--- Writes the head of a response whose body follows; `length` is that of the body if it is known.
+---@type fun(handle: number, status: integer, fields: weft.Headers, length: integer?): boolean
+exchange.stream = core.exchange_stream
 
 --- A piece of the body; waits while the client is slow.
 ---@return boolean? true

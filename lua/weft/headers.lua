@@ -315,7 +315,8 @@ function headers.is(value) return getmetatable(value) == Headers end
 function headers.new()
   local h = new_table(SLOTS, 0)
   h[1] = 0 -- before the metatable is there to catch it
-  return setmetatable(h, Headers)
+  setmetatable(h, Headers) -- no tail call: LuaJIT could not compile one of a C function
+  return h
 end
 
 --- Headers with the fields of a table (values as in `set`) or of other headers, always a copy.

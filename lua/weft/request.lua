@@ -32,7 +32,7 @@ local query = require "weft.query"
 ---@field id string
 ---@field state table what middleware hand each other
 ---@field app table
----@field route table? { method, pattern }
+---@field route table|false { method, pattern, where }; false before a route was found
 ---@field received_at number seconds since 1970
 local Request = { __name = "weft.Request" }
 
@@ -105,7 +105,10 @@ function getters.query_string(request)
   return part(request, "query_string", exchange.QUERY) or ""
 end
 
-function getters.headers(request) return setmetatable({ request._handle }, Lazy) end
+function getters.headers(request)
+  local lazy = setmetatable({ request._handle }, Lazy)
+  return lazy
+end
 
 function getters.state() return {} end
 
@@ -305,13 +308,14 @@ end
 ---@param app table
 ---@return weft.Request
 function M.new(handle, method, path, app)
-  return setmetatable({
+  local request = setmetatable({
     _handle = handle,
     method = method,
     path = path,
     app = app,
     route = false,
   }, Request)
+  return request
 end
 
 return M

@@ -34,12 +34,13 @@ local function make(body, status, fields, content_type, level)
   if content_type and (not fields or own["Content-Type"] == nil) then
     own["Content-Type"] = content_type
   end
-  return setmetatable({
+  local response = setmetatable({
     status = status or 200,
     headers = own,
     body = body,
     streaming = false,
   }, Response)
+  return response -- no tail call, here and in who calls this: LuaJIT does not compile them
 end
 
 local TEXT = "text/plain; charset=utf-8"
@@ -73,7 +74,8 @@ end
 ---@param fields table?
 ---@return weft.Response
 function M.text(body, status, fields)
-  return make(check_body(body, "weft.text", 2), status, fields, TEXT, 2)
+  local response = make(check_body(body, "weft.text", 2), status, fields, TEXT, 2)
+  return response
 end
 
 ---@param body string
@@ -81,7 +83,8 @@ end
 ---@param fields table?
 ---@return weft.Response
 function M.html(body, status, fields)
-  return make(check_body(body, "weft.html", 2), status, fields, HTML, 2)
+  local response = make(check_body(body, "weft.html", 2), status, fields, HTML, 2)
+  return response
 end
 
 --- A JSON response: `weft.json(value, status, headers)`. The codec is `require "weft.json"`.
@@ -92,7 +95,8 @@ end
 function M.json(value, status, fields)
   local ok, body = pcall(json.encode, value)
   if not ok then error(body, 2) end
-  return make(body, status, fields, JSON, 2)
+  local response = make(body, status, fields, JSON, 2)
+  return response
 end
 
 ---@param url string
@@ -132,7 +136,10 @@ end
 ---@return weft.Response?
 function M.of(value)
   local kind = type(value)
-  if kind == "string" then return make(value, nil, nil, TEXT, 2) end
+  if kind == "string" then
+    local response = make(value, nil, nil, TEXT, 2)
+    return response
+  end
   if kind ~= "table" then return nil end
   local metatable = getmetatable(value)
   if metatable == Response then return value end

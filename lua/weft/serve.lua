@@ -8,14 +8,16 @@ local exchange = require "weft.exchange"
 local headers = require "weft.headers"
 local log = require "weft.log"
 local requests = require "weft.request"
-local responses = require "weft.response"
+local stdlib = require "weft.stdlib"
 local task = require "weft.task"
+
+local xpcall = stdlib.raw.xpcall -- errors.on_raise waits for nothing
 
 local M = {}
 
 local METHODS = exchange.METHODS
-local new_request, respond = requests.new, exchange.respond
-local Response = responses.Response
+local new_request = requests.new
+local is_headers, valid_status = headers.is, exchange.valid_status
 
 --- Checks what a script may have put into a response's fields.
 local function checked(response)
@@ -38,31 +40,10 @@ local function add_cookies(response)
   end
 end
 
-local function foreign_for(request, length)
-  return function(name, value)
-    if name == "content-length" and tonumber(value) == length then return end
-    log.warn(("a script set %s; weft's own framing is sent instead"):format(name), {
-      value = value,
-      method = request.method,
-      path = request.path,
-      route = request.route and request.route.where or nil,
-    })
-  end
-end
-
--- The common case, for which no function is made: warns as foreign_for does, without a request.
-local function foreign(name, value)
-  log.warn(("a script set %s; weft's own framing is sent instead"):format(name),
-    { value = value })
-end
-
 --- Writes a streaming response: the head, then what its producer writes. Raises what it raises.
 local function write_stream(handle, request, response)
   local announced = tonumber(response.headers["Content-Length"])
-  if not exchange.stream(handle, response.status, response.headers, announced,
-    foreign_for(request, announced)) then
-    return
-  end
+  if not exchange.stream(handle, response.status, response.headers, announced) then return end
   local written = 0
   local write = function(chunk)
     if type(chunk) ~= "string" then
@@ -95,7 +76,7 @@ local function write(handle, request, response)
   if response._cookies then add_cookies(response) end
   if rawget(request, "_close") then exchange.close(handle) end
   if response.streaming then return write_stream(handle, request, response) end
-  respond(handle, response.status, response.headers, response.body, foreign)
+  exchange.respond(handle, response.status, response.headers, response.body)
 end
 
 --- Runs after the response: hooks of the app, and `response:after`.
@@ -146,9 +127,10 @@ local function log_torn(request, raised)
   })
 end
 
---- The function that answers the requests of an app, as C calls it.
+--- The function that answers the requests of an app, as C calls it. In the common case it returns
+-- the response (status, headers, body), which C writes; otherwise it has written it itself.
 ---@param app weft.App
----@return fun(handle: number, method: integer, path: string)
+---@return fun(handle: number, method: integer, path: string): integer?, weft.Headers?, string?
 function M.new(app)
   local chain = app:_build()
   local started_hooks, finished_hooks = app._hooks.request_started, app._hooks.request_finished
@@ -181,13 +163,11 @@ function M.new(app)
     if finished_hooks then started = core.clock() end
     if started_hooks then app:_run_hooks("request_started", request) end
     local ok, response = pcall(chain, request)
-    if ok and not finished_hooks and getmetatable(response) == Response then
-      local fields = response.headers
-      if not response.streaming and not response._after and not response._cookies
-        and not rawget(request, "_close") and type(response.body) == "string"
-        and headers.is(fields) and exchange.valid_status(response.status) then
-        respond(handle, response.status, fields, response.body, foreign)
-        return
+    if ok and not finished_hooks then
+      local status, fields, body = response.status, response.headers, response.body
+      if type(body) == "string" and is_headers(fields) and valid_status(status)
+        and not response._after and not response._cookies and not request._close then
+        return status, fields, body
       end
     end
     return serve_rest(handle, request, ok, response, started)

@@ -7,6 +7,9 @@ local core = require "weft.core"
 local await = require "weft.await"
 local errors = require "weft.errors"
 local log = require "weft.log"
+local stdlib = require "weft.stdlib"
+
+local xpcall = stdlib.raw.xpcall -- errors.on_raise waits for nothing
 
 local M = {}
 

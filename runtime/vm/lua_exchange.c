@@ -72,14 +72,90 @@ void weft_exchanges_free(weft_generation_t *generation)
   }
 }
 
+/* ---- responses ------------------------------------------------------------ */
+
+/* Headers that say how a message is framed are weft's own. `small` is a name in
+ * lower case. */
+static bool is_framing(const char *small)
+{
+  switch (*small) {
+  case 'c':
+    return strcmp(small, "content-length") == 0 ||
+           strcmp(small, "connection") == 0;
+  case 'd':
+    return strcmp(small, "date") == 0;
+  case 'k':
+    return strcmp(small, "keep-alive") == 0;
+  case 't':
+    return strcmp(small, "transfer-encoding") == 0;
+  default:
+    return false;
+  }
+}
+
+static void warn_of_framing(lua_exchange_t *it, const char *name)
+{
+  weft_slice_t target;
+  weft_lua_part(it->generation, it->handle, WEFT_PART_TARGET, &target);
+  weft_log(WEFT_LOG_WARN,
+           "a script set the header %s in the response to %.*s; "
+           "weft's own framing is sent instead",
+           name,
+           (int)target.len,
+           target.bytes);
+}
+
+/* Writes the first line and the headers; `len` is the body's, or -1. The table
+ * at `headers` is laid out as lua/weft/headers.lua says: a count, then three
+ * slots a field (name, the same in lower case, value), all checked there. */
+static void write_head(
+    lua_exchange_t *it, lua_State *L, int status, int headers, int64_t len)
+{
+  weft_exchange_begin_head(it->exchange, status);
+  lua_rawgeti(L, headers, 1);
+  int count = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  for (int i = 1; i <= count; i++) {
+    size_t name_len, value_len;
+    lua_rawgeti(L, headers, 3 * i - 1);
+    lua_rawgeti(L, headers, 3 * i);
+    lua_rawgeti(L, headers, 3 * i + 1);
+    const char *name = lua_tolstring(L, -3, &name_len);
+    const char *small = lua_tostring(L, -2);
+    const char *value = lua_tolstring(L, -1, &value_len);
+    if (!is_framing(small))
+      weft_exchange_header(it->exchange, name, name_len, value, value_len);
+    else if (strcmp(small, "content-length") != 0 ||
+             strtoll(value, NULL, 10) != len)
+      warn_of_framing(it, name);
+    lua_pop(L, 3);
+  }
+}
+
+static void write_response(
+    lua_exchange_t *it, lua_State *L, int status, int headers, int body)
+{
+  size_t len;
+  const char *bytes = lua_tolstring(L, body, &len);
+  it->complete = true;
+  write_head(it, L, status, headers, (int64_t)len);
+  weft_exchange_body(it->exchange, bytes, len);
+}
+
 /* ---- what the exchange tells --------------------------------------------- */
 
-/* The serve function has ended, however: the response is complete, torn, or
- * was never given. */
+/* The serve function has ended, however: it returned the response, or has
+ * written it, whole or torn, or there is none. */
 static void on_task_done(weft_task_t *task, void *data)
 {
   lua_exchange_t *it = data;
   weft_exchange_t *exchange = it->exchange;
+  if (task->co && lua_gettop(task->co) == 3 && !exchange->answered) {
+    /* stack: status, headers, body */
+    write_response(it, task->co, (int)lua_tointeger(task->co, 1), 2, 3);
+    if (!it->exchange)
+      return; /* writing found the client gone */
+  }
   bool complete = it->complete;
   int status = task->overdue ? 504 : 500;
   it->task = NULL;
@@ -330,40 +406,6 @@ int weft_lua_header(void *generation,
   return (int)weft_head_count(head, name, len);
 }
 
-bool weft_lua_begin(void *generation, double handle, int status)
-{
-  lua_exchange_t *it = find(generation, handle);
-  if (!it || it->exchange->answered)
-    return false;
-  weft_exchange_begin_head(it->exchange, status);
-  return true;
-}
-
-void weft_lua_add(void *generation,
-                  double handle,
-                  const char *name,
-                  size_t name_len,
-                  const char *value,
-                  size_t value_len)
-{
-  lua_exchange_t *it = find(generation, handle);
-  if (it)
-    weft_exchange_header(it->exchange, name, name_len, value, value_len);
-}
-
-bool weft_lua_body(void *generation,
-                   double handle,
-                   const char *body,
-                   size_t len)
-{
-  lua_exchange_t *it = find(generation, handle);
-  if (!it)
-    return false;
-  it->complete = true;
-  weft_exchange_body(it->exchange, body, len);
-  return true;
-}
-
 /* ---- for Lua's C API: what waits, or makes tables ------------------------- */
 
 static lua_exchange_t *check_exchange(lua_State *L)
@@ -474,14 +516,35 @@ static int l_take(lua_State *L)
   return 2;
 }
 
-/* exchange_stream(handle, length or nil): the head is complete, pieces follow */
+/* exchange_respond(handle, status, headers, body) -> whether it was written:
+ * not when the exchange has ended or was answered before */
+static int l_respond(lua_State *L)
+{
+  lua_exchange_t *it = check_exchange(L);
+  bool open = it && !it->exchange->answered;
+  int status = (int)luaL_checkinteger(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  luaL_checktype(L, 4, LUA_TSTRING);
+  if (open)
+    write_response(it, L, status, 3, 4);
+  lua_pushboolean(L, open);
+  return 1;
+}
+
+/* exchange_stream(handle, status, headers, length or nil) -> the same, for the
+ * head of a response whose body follows in pieces */
 static int l_stream(lua_State *L)
 {
   lua_exchange_t *it = check_exchange(L);
-  double len = luaL_optnumber(L, 2, -1);
-  if (it)
+  bool open = it && !it->exchange->answered;
+  int status = (int)luaL_checkinteger(L, 2);
+  double len = luaL_optnumber(L, 4, -1);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  if (open) {
+    write_head(it, L, status, 3, (int64_t)len);
     weft_exchange_stream(it->exchange, (int64_t)len);
-  lua_pushboolean(L, it != NULL);
+  }
+  lua_pushboolean(L, open);
   return 1;
 }
 
@@ -582,6 +645,7 @@ void weft_core_add_exchange(lua_State *L)
       {"exchange_alive", l_alive},
       {"exchange_read", l_read},
       {"exchange_take", l_take},
+      {"exchange_respond", l_respond},
       {"exchange_stream", l_stream},
       {"exchange_write", l_write},
       {"exchange_sent", l_sent},

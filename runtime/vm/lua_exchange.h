@@ -48,15 +48,3 @@ int weft_lua_header(void *generation,
                     const char *name,
                     size_t len,
                     weft_slice_t *out);
-/* The response: begin, add ..., body. */
-bool weft_lua_begin(void *generation, double handle, int status);
-void weft_lua_add(void *generation,
-                  double handle,
-                  const char *name,
-                  size_t name_len,
-                  const char *value,
-                  size_t value_len);
-bool weft_lua_body(void *generation,
-                   double handle,
-                   const char *body,
-                   size_t len);

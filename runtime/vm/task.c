@@ -126,9 +126,7 @@ void weft_task_run(weft_task_t *task)
       enqueue(task);
     return;
   }
-  if (status == 0) {
-    lua_settop(task->co, 0);
-  } else {
+  if (status != 0) {
     if (status != LUA_YIELD)
       log_death(task, "a task died");
     else if (waits)
@@ -226,6 +224,8 @@ static void finished(weft_task_t *task)
     task->on_done = NULL;
     on_done(task, task->data);
   }
+  if (task->co)
+    lua_settop(task->co, 0);
   if (!weft_list_empty(&task->children)) {
     task->state = WEFT_TASK_JOINING;
     for (weft_list_t *it = task->children.next; it != &task->children;

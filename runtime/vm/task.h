@@ -79,8 +79,8 @@ struct weft_task {
   bool finishing;   /* its deferred functions run */
   uint16_t masked;  /* depth of shields: cancellation waits */
   uint16_t ignored; /* how often a cancellation was raised since */
-  /* requests: told when the function has ended, before children are joined;
-   * NULL otherwise */
+  /* told when the function has ended, before children are joined; what it
+   * returned is on co's stack, which is empty if it did not return; or NULL */
   void (*on_done)(weft_task_t *task, void *data);
   void *data;
 };
