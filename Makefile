@@ -64,10 +64,10 @@ build: $(OUT)/weft ## build the binary, build/weft
 test: ## build, then run every test (SANITIZE=1: under ASan and UBSan)
 	$(Q)$(MAKE) --no-print-directory packages WANTED="$(BUILD_PACKAGES) \
 	  $(TEST_PACKAGES) $(if $(SANITIZE),$(SANITIZE_PACKAGES))"
-	$(Q)$(MAKE) --no-print-directory build unit
+	$(Q)$(MAKE) --no-print-directory build $(UNITS)
 	$(Q)tests/run $(OUT)
 
-unit: $(UNITS) ## build and run the C unit tests
+unit: $(UNITS) ## build and run the C unit tests alone
 	$(Q)for unit in $(UNITS); do $$unit || exit 1; done
 
 lint: ## check formatting, unused names and who includes whom
@@ -137,12 +137,14 @@ $(OUT)/unit/%: tests/runtime/%.c $(PURE_OBJECTS)
 	$(Q)$(CC) $(C_FLAGS) -o $@ $< $(PURE_OBJECTS) -lcmocka
 
 # The fuzzers compile the sources themselves, instrumented.
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard runtime/base/*.c runtime/http/*.c)
+FUZZ_SOURCES := $(wildcard runtime/base/*.c runtime/http/*.c runtime/vm/json*.c)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SOURCES)
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	$(Q)clang -std=c11 -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -Iruntime -w -g -O1 \
 	  -isystem /usr/share/include/llhttp -isystem /usr/include/luajit-2.1 \
 	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $^ \
-	  $(addprefix $(LLHTTP)/,api.c http.c llhttp.c) $(FUZZ_LIBS)
+	  $(addprefix $(LLHTTP)/,api.c http.c llhttp.c) \
+	  -l:libluajit-5.1.a -lm -ldl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -57,19 +57,23 @@ local debug_traceback = debug.traceback
 
 local HANDLER = "a message handler cannot wait: return from it first"
 
--- Handlers in the form they are called in, kept while both are alive: making a function for
--- each xpcall would keep the caller from being compiled.
-local guards = setmetatable({}, { __mode = "kv" })
-
 -- The guard is left by a tail call, so that the levels a handler counts are those it knows; what
 -- it sets is put back by `handled`, which comes next in any case.
+local function new_guard(handler)
+  return function(...)
+    coroutines.bar(HANDLER)
+    return handler(...)
+  end
+end
+
+-- Guards by their handler, while both are alive. Making one for each xpcall would keep the caller
+-- from being compiled.
+local guards = setmetatable({}, { __mode = "kv" })
+
 local function guard(handler)
   local guarded = guards[handler]
   if not guarded then
-    guarded = function(...)
-      coroutines.bar(HANDLER)
-      return handler(...)
-    end
+    guarded = new_guard(handler)
     guards[handler] = guarded
   end
   return guarded

@@ -91,7 +91,7 @@ function M.load(chunk, name, mode, env)
   if type(chunk) ~= "string" then
     return raw_load(chunk, name, "t", env) -- a number is text too; the rest raises
   end
-  return load_text(chunk, name or chunk, mode, env)
+  return load_text(chunk, name, mode, env)
 end
 
 --- `loadfile`, from text only.
@@ -119,7 +119,7 @@ function M.dofile(path)
   return chunk()
 end
 
---- The loader for Lua files: what `package.loaders[2]` is in weft.
+--- The loader for Lua files: what stands in `package.loaders` for the one of stock LuaJIT.
 ---@param name string
 ---@return function|string loader, or the files that are not there
 function M.search(name)

@@ -7,13 +7,13 @@ local function wait(...)
   return ...
 end
 
---- Waits until the condition holds, for a bounded number of turns.
+--- Waits until the condition holds, for a second at most.
 local function eventually(condition)
   for _ = 1, 1000 do
     if condition() then
       return
     end
-    weft.sleep(0)
+    weft.sleep(0.001)
   end
   error("never came true", 2)
 end
@@ -90,9 +90,10 @@ describe("coroutines", function()
   end)
 
   it("refuse to be resumed while they wait in another task", function()
+    local released
     local co = coroutine.create(function()
       coroutine.yield(1)
-      wait()
+      eventually(function() return released end)
       return "done"
     end)
     coroutine.resume(co)
@@ -101,22 +102,25 @@ describe("coroutines", function()
     eventually(function() return coroutine.status(co) ~= "suspended" end)
     assert.equal("normal", coroutine.status(co))
     assert.same({ false, "cannot resume a coroutine that is waiting" }, { coroutine.resume(co) })
+    released = true
     assert.same({ true, "done" }, { task:await() })
     assert.equal("dead", coroutine.status(co))
   end)
 
   it("made by wrap raise then, at the caller's line", function()
-    local generator = coroutine.wrap(function() return wait("done") end)
-    local started
-    local task = weft.spawn(function()
+    local started, released
+    local generator = coroutine.wrap(function()
       started = true
-      return generator()
+      eventually(function() return released end)
+      return "done"
     end)
+    local task = weft.spawn(generator)
     eventually(function() return started end)
     assert.equal("cannot resume a coroutine that is waiting", blamed(function()
       local value = generator()
       return value
     end))
+    released = true
     assert.equal("done", task:await())
   end)
 
@@ -270,12 +274,15 @@ describe("a C function that has called back into Lua", function()
     end)
 
     it("is told so in a generator too when what it called " .. name, function()
-      local problem = coroutine.wrap(function()
-        local first = within(callback)
-        wait()
-        return first
-      end)()
+      local function body()
+        wait() -- it may, itself
+        local problem = within(callback)
+        return wait(problem)
+      end
+      local problem = coroutine.wrap(body)()
       assert.is_truthy(tostring(problem):find("cannot wait here", 1, true))
+      local _, other = coroutine.resume(coroutine.create(body))
+      assert.is_truthy(tostring(other):find("cannot wait here", 1, true))
       assert.equal("awaited", wait("awaited"))
     end)
   end

@@ -61,6 +61,9 @@ describe("load", function()
     assert.same({ n = 2, nil, "reader function must return a string" },
       counted(load(function() return {} end)))
     assert.same({ n = 2, nil, "no more" }, counted(load(function() error("no more", 0) end)))
+    pieces = { "x =" }
+    assert.same({ n = 2, nil, "(load):1: unexpected symbol near '<eof>'" },
+      counted(load(function() return table.remove(pieces, 1) end)))
   end)
 
   it("takes a name, a mode and an environment", function()
@@ -163,6 +166,16 @@ describe("require", function()
     assert.equal(2, runs)
   end)
 
+  it("tries again after an error that ended a coroutine", function()
+    local failing = true
+    local name = module("dies", function() return failing and error("not yet", 0) or "there" end)
+    local co = coroutine.create(require)
+    assert.same({ false, "not yet" }, { coroutine.resume(co, name) })
+    failing = false
+    assert.equal("there", require(name))
+    assert.equal("dead", coroutine.status(co))
+  end)
+
   it("keeps the stack of an error in the body for a message handler", function()
     local name = module("stack", function()
       local function named_in_the_traceback() error("here") end
@@ -209,7 +222,8 @@ describe("require", function()
       local value = require "no.such.module"
       return value
     end)
-    assert.is_truthy(message:find("^module 'no%.such%.module' not found:\n\tno field package"))
+    assert.is_truthy(message:find("^module 'no%.such%.module' not found:\n\tno "))
+    assert.is_truthy(message:find("\n\tno field package.preload['no.such.module']", 1, true))
     assert.is_truthy(message:find("no/such/module.lua'", 1, true))
     assert.is_truthy(message:find("no/such/module.so'", 1, true))
   end)

@@ -75,9 +75,11 @@ describe("metamethods and iterators", function()
       __metatable = false,
       __pairs = function() return next, { a = 1 }, nil end,
     })
+    local seen = {}
     for key, value in pairs(object) do
-      assert.same({ "a", 1 }, { key, value })
+      seen[key] = value
     end
+    assert.same({ a = 1 }, seen)
   end)
 
   it("leave pairs of a plain table to next", function()
@@ -124,9 +126,9 @@ describe("xpcall", function()
     assert.equal("awaited", wait("awaited"))
     local _, inner = xpcall(error, function()
       xpcall(error, function() error("again") end)
-      return (pcall(weft.sleep, 0))
+      return select(2, pcall(weft.sleep, 0))
     end)
-    assert.is_false(inner)
+    assert.is_truthy(inner:find("a message handler cannot wait", 1, true))
     assert.equal("awaited", wait("awaited"))
   end)
 

@@ -108,8 +108,8 @@ end)
 
 describe("text from objects", function()
   it("awaits in string.format, as text and quoted", function()
-    assert.equal('[ yes] "yes" 3 %',
-      ("[%4s] %q %d %%"):format(slow("__tostring", "yes"), slow("__tostring", "yes"), 3))
+    assert.equal('% [ yes] "yes" 3',
+      ("%% [%4s] %q %d"):format(slow("__tostring", "yes"), slow("__tostring", "yes"), 3))
     assert.equal("1 2 3 4 yes", ("%d %d %d %d %s"):format(1, 2, 3, 4, slow("__tostring", "yes")))
   end)
 
