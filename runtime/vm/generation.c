@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "net/resolve.h"
 #include "vm/embedded.h"
 #include "vm/lua_core.h"
 #include "vm/lua_exchange.h"
@@ -121,6 +122,7 @@ weft_generation_t *weft_generation_open(weft_loop_t *loop, void *data)
   weft_list_init(&generation->roots);
   weft_list_init(&generation->spare_exchanges);
   weft_list_init(&generation->listening);
+  weft_list_init(&generation->resources);
   uv_idle_init(&loop->uv, &generation->idle);
   generation->idle.data = generation;
 
@@ -163,6 +165,34 @@ static void on_idle_closed(uv_handle_t *idle)
   free(generation);
 }
 
+void weft_resource_open(weft_generation_t *generation,
+                        weft_resource_t *resource,
+                        void (*close)(weft_resource_t *resource))
+{
+  resource->close = close;
+  weft_list_push(&generation->resources, &resource->node);
+}
+
+void weft_resource_closed(weft_generation_t *generation,
+                          weft_resource_t *resource)
+{
+  weft_list_remove(&resource->node);
+  if (generation->closing)
+    uv_idle_start(&generation->idle, weft_task_on_ready);
+}
+
+static void close_resources(weft_generation_t *generation)
+{
+  weft_list_t *next;
+  for (weft_list_t *it = generation->resources.next;
+       it != &generation->resources;
+       it = next) {
+    next = it->next;
+    weft_resource_t *resource = WEFT_LIST_ENTRY(it, weft_resource_t, node);
+    resource->close(resource);
+  }
+}
+
 void weft_generation_check_end(weft_generation_t *generation)
 {
   if (generation->task_count ||
@@ -173,8 +203,14 @@ void weft_generation_check_end(weft_generation_t *generation)
     generation->on_quiet = NULL;
     on_quiet(generation);
   }
-  if (!generation->closing || !weft_list_empty(&generation->listening))
+  if (!generation->closing)
     return;
+  close_resources(generation);
+  if (!weft_list_empty(&generation->listening) ||
+      !weft_list_empty(&generation->resources))
+    return;
+  if (generation->resolver)
+    weft_resolver_close(generation->resolver);
   lua_close(generation->L);
   weft_service_free(generation->service);
   weft_task_free_spare(generation);

@@ -20,6 +20,13 @@ typedef struct {
   int orphan; /* orphan(traceback, message): logs an error of the runtime */
 } weft_entries_t;
 
+/* What a script opened and what ends with its generation at the latest: a
+ * socket, a program. It sits inside its owner. */
+typedef struct weft_resource {
+  weft_list_t node;
+  void (*close)(struct weft_resource *resource); /* asynchronous; fine twice */
+} weft_resource_t;
+
 struct weft_generation {
   lua_State *L;
   weft_loop_t *loop;
@@ -42,6 +49,8 @@ struct weft_generation {
   weft_list_t spare_exchanges;   /* of weft_lua_exchange_t.spare */
   weft_handles_t servers;        /* those that scripts opened (testing) */
   weft_list_t listening;         /* the same, of listening_t.node */
+  weft_list_t resources;         /* of weft_resource_t.node */
+  struct weft_resolver *resolver; /* of names; NULL until one is asked for */
   struct weft_service *service;  /* what `weft run` serves; NULL before that */
   struct weft_pool *pool; /* outgoing connections; borrowed from the worker */
   /* end */
@@ -66,6 +75,13 @@ void weft_generation_start(weft_generation_t *generation,
  * calls on_closed and frees it. */
 void weft_generation_close(weft_generation_t *generation,
                            void (*on_closed)(weft_generation_t *generation));
+/* Something to be closed once the last task of the generation has ended, which
+ * lives on until it says that it is closed. */
+void weft_resource_open(weft_generation_t *generation,
+                        weft_resource_t *resource,
+                        void (*close)(weft_resource_t *resource));
+void weft_resource_closed(weft_generation_t *generation,
+                          weft_resource_t *resource);
 /* For vm/task.c: the last task ended. */
 void weft_generation_check_end(weft_generation_t *generation);
 /* The generation that a state belongs to. */

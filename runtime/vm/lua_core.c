@@ -175,5 +175,9 @@ int weft_core_open(lua_State *L)
   weft_core_add_task(L);
   weft_core_add_exchange(L);
   weft_core_add_listen(L);
+  weft_core_add_fetch(L);
+  weft_core_add_stream(L);
+  weft_core_add_tcp(L);
+  weft_core_add_exec(L);
   return 1;
 }

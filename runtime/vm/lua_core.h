@@ -10,3 +10,7 @@ int weft_core_open(lua_State *L);
 void weft_core_add_task(lua_State *L);
 void weft_core_add_exchange(lua_State *L);
 void weft_core_add_listen(lua_State *L);
+void weft_core_add_stream(lua_State *L);
+void weft_core_add_tcp(lua_State *L);
+void weft_core_add_exec(lua_State *L);
+void weft_core_add_fetch(lua_State *L);

@@ -273,6 +273,9 @@ int weft_await_refused(lua_State *L, weft_task_t **out)
     return luaL_error(L, "cannot wait here: no task is running");
   if (generation->no_await)
     return luaL_error(L, "%s", generation->no_await);
+  if (!lua_isyieldable(L) || !lua_isyieldable(task->co))
+    return luaL_error(L,
+                      "cannot wait here: a C function has called back into Lua");
   *out = task;
   if (!task->cancelled || task->masked)
     return 0;
