@@ -42,7 +42,7 @@ void weft_parser_deinit(weft_parser_t *parser)
 
 bool weft_parser_idle(const weft_parser_t *parser)
 {
-  return parser->state == BETWEEN;
+  return parser->state == BETWEEN || parser->state == BLANK_LF;
 }
 
 void weft_parser_trim(weft_parser_t *parser)

@@ -53,6 +53,11 @@ weft_pool_t *weft_pool_open(weft_loop_t *loop)
   return pool;
 }
 
+weft_resolver_t *weft_pool_resolver(weft_pool_t *pool)
+{
+  return pool->resolver;
+}
+
 weft_loop_t *weft_pool_loop(weft_pool_t *pool) { return pool->loop; }
 
 weft_spares_t *weft_pool_spares(weft_pool_t *pool) { return &pool->spares; }

@@ -12,8 +12,8 @@ typedef struct weft_link weft_link_t;
 typedef struct weft_borrower weft_borrower_t;
 
 enum {
-  WEFT_LINKS_MAX =
-      256, /* to one host, idle ones included; more stand in line */
+  WEFT_LINKS_MAX = 256,      /* to one host, with idle ones; who wants more
+                                stands in line */
   WEFT_LINKS_IDLE = 64,      /* to one host */
   WEFT_IDLE_TIME = 60 * 1000 /* ms; a server may of course close it earlier */
 };
@@ -80,6 +80,8 @@ weft_pool_t *weft_pool_open(weft_loop_t *loop);
  * borrows any longer. */
 void weft_pool_close(weft_pool_t *pool);
 weft_loop_t *weft_pool_loop(weft_pool_t *pool);
+/* The worker's one cache of names. */
+weft_resolver_t *weft_pool_resolver(weft_pool_t *pool);
 /* `key` is "host:port", in lower case, a v6 address in brackets. True if a link
  * is lent at once, without on_lent; otherwise on_lent or on_refused follows. */
 bool weft_pool_borrow(weft_pool_t *pool,

@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "net/resolve.h"
 #include "vm/embedded.h"
 #include "vm/lua_core.h"
 #include "vm/lua_exchange.h"
@@ -42,8 +41,7 @@ weft_generation_t *weft_generation_of(lua_State *L)
 
 static int on_panic(lua_State *L)
 {
-  weft_log(WEFT_LOG_ERROR,
-           "Lua gave up outside of a protected call: %s",
+  weft_log(WEFT_LOG_ERROR, "Lua gave up outside of a protected call: %s",
            lua_tostring(L, -1));
   return 0; /* LuaJIT ends the process */
 }
@@ -185,8 +183,7 @@ static void close_resources(weft_generation_t *generation)
 {
   weft_list_t *next;
   for (weft_list_t *it = generation->resources.next;
-       it != &generation->resources;
-       it = next) {
+       it != &generation->resources; it = next) {
     next = it->next;
     weft_resource_t *resource = WEFT_LIST_ENTRY(it, weft_resource_t, node);
     resource->close(resource);
@@ -195,8 +192,7 @@ static void close_resources(weft_generation_t *generation)
 
 void weft_generation_check_end(weft_generation_t *generation)
 {
-  if (generation->task_count ||
-      uv_is_closing((uv_handle_t *)&generation->idle))
+  if (generation->task_count || uv_is_closing((uv_handle_t *)&generation->idle))
     return;
   if (!generation->closing && generation->on_quiet) {
     void (*on_quiet)(weft_generation_t *) = generation->on_quiet;
@@ -209,8 +205,6 @@ void weft_generation_check_end(weft_generation_t *generation)
   if (!weft_list_empty(&generation->listening) ||
       !weft_list_empty(&generation->resources))
     return;
-  if (generation->resolver)
-    weft_resolver_close(generation->resolver);
   lua_close(generation->L);
   weft_service_free(generation->service);
   weft_task_free_spare(generation);

@@ -42,21 +42,21 @@ struct weft_generation {
   weft_list_t spare;    /* ended, with a coroutine to use again */
   weft_list_t roots;    /* those without a parent */
   uint32_t task_count, spare_count;
-  uv_idle_t idle; /* active while `ready` is not empty */
+  uv_idle_t idle;       /* active while `ready` is not empty */
   const char *no_await; /* why no wait is possible now; NULL if it is */
   /* what it serves */
   weft_handles_t exchanges;
-  weft_list_t spare_exchanges;   /* of weft_lua_exchange_t.spare */
-  weft_handles_t servers;        /* those that scripts opened (testing) */
-  weft_list_t listening;         /* the same, of listening_t.node */
-  weft_list_t resources;         /* of weft_resource_t.node */
-  struct weft_resolver *resolver; /* of names; NULL until one is asked for */
-  struct weft_service *service;  /* what `weft run` serves; NULL before that */
+  weft_list_t spare_exchanges;  /* of weft_lua_exchange_t.spare */
+  weft_handles_t servers;       /* those that scripts opened (testing) */
+  weft_list_t listening;        /* the same, of listening_t.node */
+  weft_list_t resources;        /* of weft_resource_t.node */
+  struct weft_service *service; /* what `weft run` serves; NULL before that */
   struct weft_pool *pool; /* outgoing connections; borrowed from the worker */
   /* end */
   int exit_code; /* what its command asked the process to end with */
   bool closing;
-  void (*on_quiet)(weft_generation_t *generation); /* no task is left; or NULL */
+  void (*on_quiet)(
+      weft_generation_t *generation); /* no task is left; or NULL */
   void (*on_closed)(weft_generation_t *generation);
   void *data; /* of whoever opened it */
 };

@@ -2,6 +2,7 @@
  * connection. What happens on a socket then is lua_stream.c's business. */
 #include "base/alloc.h"
 #include "net/dial.h"
+#include "net/pool.h"
 #include "vm/generation.h"
 #include "vm/lua_core.h"
 #include "vm/lua_stream.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 1024 };
 
 static const char box_name[] = "weft listener";
 
@@ -107,13 +108,6 @@ static void cancel_connect(void *operation, weft_await_t await)
   weft_await_finish(await, UV_ECANCELED);
 }
 
-static weft_resolver_t *resolver_of(weft_generation_t *generation)
-{
-  if (!generation->resolver)
-    generation->resolver = weft_resolver_open(generation->loop);
-  return generation->resolver;
-}
-
 /* The host and the port at stack places 1 and 2. Without a port, which is -1
  * then, the host is the path of a unix socket. */
 static const char *check_address(lua_State *L, int *port)
@@ -159,8 +153,8 @@ static int l_connect(lua_State *L)
   it->await = weft_await_begin(task, cancel_dial, it);
   weft_loop_t *loop = task->generation->loop;
   uv_update_time(&loop->uv);
-  weft_dial_start(&it->dial, loop, resolver_of(task->generation), host,
-                  (uint16_t)port, weft_loop_now(loop) + ms,
+  weft_dial_start(&it->dial, loop, weft_pool_resolver(task->generation->pool),
+                  host, (uint16_t)port, weft_loop_now(loop) + ms,
                   sizeof(weft_lua_stream_t), on_dialled);
   return weft_await_yield(L);
 }

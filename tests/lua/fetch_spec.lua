@@ -217,6 +217,8 @@ describe("fetch", function()
       assert.is_nil(err)
       assert.equal(413, response.status)
       assert.equal("big", response.body)
+      assert(weft.fetch(upstream.url, { body = "x", timeout = 2 }))
+      assert.equal(2, upstream.connections) -- what was left unsent may not follow
     end)
   end)
 

@@ -994,6 +994,32 @@ static void keeps_the_limits_of_trailers(void **state)
   }
 }
 
+static void refuses_as_soon_as_the_byte_is_there(void **state)
+{
+  (void)state;
+  static const case_t requests[] = {
+      CASE("a method", "G@", "!400"),
+      CASE("a second space", "GET  ", "!400"),
+      CASE("a control byte in the target", "GET /a\x01", "!400"),
+      CASE("a version that is none", "GET / X", "!400"),
+      CASE("a byte behind the version", "GET / HTTP/1.1 ", "!400"),
+      CASE("a CR in the request line", "GET / HTTP/1.1\rX", "!400"),
+      CASE("a name's first byte", GET " ", "!400"),
+      CASE("a name's second byte", GET "A ", "!400"),
+      CASE("a control byte in a value", GET "A: b\x01", "!400"),
+      CASE("a CR in a value", GET "A: b\rX", "!400"),
+      CASE("a CR that does not end the head", GET "\rX", "!400"),
+      CASE("a chunk size", CHUNKED "g", SEEN " !400"),
+  };
+  static const case_t responses[] = {
+      CASE("a byte of the version", "HTTP/1,", "!0"),
+      CASE("a status", "HTTP/1.1 x", "!0"),
+      CASE("a fourth digit", "HTTP/1.1 2000", "!0"),
+  };
+  REQUESTS(requests);
+  RESPONSES(responses);
+}
+
 static void says_why_it_refuses(void **state)
 {
   (void)state;
@@ -1120,6 +1146,7 @@ int main(void)
       cmocka_unit_test(keeps_the_limit_of_the_number_of_headers),
       cmocka_unit_test(keeps_the_limits_of_chunk_extensions),
       cmocka_unit_test(keeps_the_limits_of_trailers),
+      cmocka_unit_test(refuses_as_soon_as_the_byte_is_there),
       cmocka_unit_test(says_why_it_refuses),
       cmocka_unit_test(is_idle_only_between_messages),
       cmocka_unit_test(keeps_the_memory_of_heads_until_it_is_trimmed),

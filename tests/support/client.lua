@@ -54,7 +54,9 @@ function Client:send_slowly(bytes, pieces)
   return true
 end
 
-local function shown(bytes) return (("%q"):format(bytes):gsub("\\13", "\\r"):gsub("\\\n", "\\n")) end
+local function shown(bytes)
+  return (("%q"):format(bytes):gsub("\\13", "\\r"):gsub("\\\n", "\\n"))
+end
 
 -- Reads by `method` and notes what was read in `raw`; `ending` is what the method strips.
 local function take(client, raw, ending, method, ...)

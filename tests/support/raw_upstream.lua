@@ -1,5 +1,6 @@
 --- Upstreams that speak raw bytes, so that a spec shows both sides of the wire, and so that they
--- can misbehave. For specs that run inside the runtime (`weft test`); each upstream ends with the `it`.
+-- can misbehave. For specs that run inside the runtime (`weft test`); each upstream ends with the
+-- `it` that made it.
 
 local tcp = require "weft.tcp"
 local weft = require "weft"
