@@ -227,6 +227,7 @@ weft_parsed_t weft_parser_finish(weft_parser_t *parser)
 {
   switch ((state_t)parser->state) {
   case BETWEEN:
+  case BLANK_LF:
     return WEFT_PARSED_MORE;
   case SIZED:
     if (parser->remaining)

@@ -128,7 +128,7 @@ static bool feed_piece(weft_parser_t *parser,
                        const char *bytes,
                        size_t len)
 {
-  char *piece = malloc(len ? len : 1);
+  char *piece = malloc(len);
   memcpy(piece, bytes, len);
   size_t done = 0, used = 0;
   weft_parsed_t parsed;
@@ -285,6 +285,8 @@ static void accepts_requests_and_finds_where_they_end(void **state)
            "\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n",
            "POST:/:1 sized=1 keep [x] END GET:/:1 keep END idle"),
+      CASE("a connection that ends inside the empty line was idle",
+           "GET / HTTP/1.1\r\nHost: a\r\n\r\n\r", "GET:/:1 keep END idle"),
       CASE("Expect asks for 100",
            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
            "Expect: 100-Continue\t\r\n\r\nx",
@@ -311,6 +313,11 @@ static void accepts_requests_and_finds_where_they_end(void **state)
       CASE("Upgrade in HTTP/1.0 is nothing",
            "GET / HTTP/1.0\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n",
            "GET:/:0 END idle"),
+      CASE("names as long as those that matter",
+           "GET / HTTP/1.1\r\nHost: a\r\nLink: b\r\nCookie: tea\r\n"
+           "Connection: upgrade\r\nReferer: x\r\nUser-Agent: close\r\n"
+           "Accept-Charset: 5\r\nIf-Modified-Since: chunked\r\n\r\n",
+           "GET:/:1 keep END idle"),
       CASE("methods other than GET",
            "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n"
            "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -1059,7 +1066,7 @@ static void is_idle_only_between_messages(void **state)
     weft_parser_feed(&parser, bytes + i, 1, &used);
     assert_int_equal(used, 1);
     /* the empty line belongs to no message */
-    assert_int_equal(weft_parser_idle(&parser), i == 1);
+    assert_int_equal(weft_parser_idle(&parser), i <= 1);
   }
   assert_int_equal(weft_parser_feed(&parser, NULL, 0, &used), WEFT_PARSED_END);
   assert_true(weft_parser_idle(&parser));

@@ -17,7 +17,7 @@ static const char *split(const char *target, size_t len, int method)
 {
   static char text[256];
   weft_target_t t;
-  char *exact = malloc(len ? len : 1); /* a byte read beyond it is noticed */
+  char *exact = malloc(len); /* a byte read beyond it is noticed */
   memcpy(exact, target, len);
   if (weft_target_split(exact, len, method, &t))
     snprintf(text, sizeof(text), "!");
@@ -105,7 +105,7 @@ static const char *normalise(const char *raw, size_t len)
 {
   static char text[256];
   const char *reason = NULL;
-  char *exact = malloc(len ? len : 1), *path = malloc(len ? len : 1);
+  char *exact = malloc(len), *path = malloc(len);
   memcpy(exact, raw, len);
   size_t path_len = weft_target_normalise(exact, len, path, &reason);
   if (path_len)
@@ -359,7 +359,7 @@ static void knows_authorities(void **state)
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
     size_t len = strlen(cases[i].host);
-    char *exact = malloc(len ? len : 1);
+    char *exact = malloc(len);
     memcpy(exact, cases[i].host, len);
     if (weft_target_authority_ok(exact, len) != cases[i].ok)
       fail_msg("%s should be %s", cases[i].host, cases[i].ok ? "fine" : "bad");
