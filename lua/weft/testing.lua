@@ -2,6 +2,7 @@
 -- Both go over real sockets on loopback, through the code that serves the world. Everything that
 -- was opened here ends with the process; `close` ends it earlier.
 
+local await = require "weft.await"
 local boot = require "weft.boot"
 local core = require "weft.core"
 local fetch = require "weft.fetch"
@@ -16,6 +17,38 @@ local function listen(app)
   if not handle then error(url, 3) end
   return handle, url
 end
+
+-- ---- virtual time ----
+
+---@class weft.testing.Clock
+local Clock = { __name = "weft.testing.Clock" }
+Clock.__index = Clock
+
+--- Time stands still for every timer, deadline and time-out of the runtime, until `advance` moves
+-- it or `resume` lets it run on. At the end of each `it`, `weft test` resumes it.
+function Clock:freeze() core.clock_freeze(true) end
+
+--- Moves the frozen clock. Each timer on the way runs at its moment, and what it starts comes to
+-- rest before the next one; no real time passes.
+---@param seconds number
+function Clock:advance(seconds)
+  if type(seconds) ~= "number" or not (seconds >= 0) then
+    error("advance takes seconds, not negative", 2)
+  end
+  await.status(core.clock_advance(seconds))
+end
+
+--- Lets time run on, from what the clock shows.
+function Clock:resume() core.clock_freeze(false) end
+
+--- Seconds that the clock shows; only differences mean something.
+---@return number
+function Clock:now() return core.now() end
+
+---@type weft.testing.Clock
+M.clock = setmetatable({}, Clock)
+
+-- ---- clients and services ----
 
 ---@class weft.testing.Client
 ---@field url string where the app is served

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SPARE_SIZE = 16 * 1024 };
+enum { SPARE_SIZE = 16 * 1024, FROZEN_WAIT = 3600 * 1000 /* ms */ };
 
 static void on_wakeup(uv_timer_t *wakeup);
 static void on_before_wait(uv_prepare_t *prepare);
@@ -36,8 +36,7 @@ static void report_open_handle(uv_handle_t *handle, void *count)
 {
   if (uv_is_closing(handle))
     return;
-  fprintf(stderr,
-          "weft: a %s handle was left open\n",
+  fprintf(stderr, "weft: a %s handle was left open\n",
           uv_handle_type_name(handle->type));
   ++*(int *)count;
 }
@@ -61,7 +60,12 @@ void weft_loop_close(weft_loop_t *loop)
     weft_buf_deinit(&loop->spare[--loop->spare_count]);
 }
 
-uint64_t weft_loop_now(weft_loop_t *loop) { return uv_now(&loop->uv); }
+uint64_t weft_loop_now(weft_loop_t *loop)
+{
+  return loop->frozen ? loop->frozen_at : uv_now(&loop->uv) + loop->ahead;
+}
+
+void weft_loop_update(weft_loop_t *loop) { uv_update_time(&loop->uv); }
 
 const char *weft_loop_date(weft_loop_t *loop)
 {
@@ -74,16 +78,11 @@ const char *weft_loop_date(weft_loop_t *loop)
   clock_gettime(CLOCK_REALTIME, &wall);
   struct tm tm;
   gmtime_r(&wall.tv_sec, &tm);
-  snprintf(loop->date,
-           sizeof(loop->date),
-           "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
-           days + 3 * tm.tm_wday,
-           (unsigned)tm.tm_mday % 100,
-           months + 3 * tm.tm_mon,
-           (unsigned)(tm.tm_year + 1900) % 10000,
-           (unsigned)tm.tm_hour % 100,
-           (unsigned)tm.tm_min % 100,
-           (unsigned)tm.tm_sec % 100);
+  snprintf(loop->date, sizeof(loop->date),
+           "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday,
+           (unsigned)tm.tm_mday % 100, months + 3 * tm.tm_mon,
+           (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+           (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
   loop->date_at = now + 1000 - (uint64_t)wall.tv_nsec / 1000000;
   return loop->date;
 }
@@ -145,6 +144,13 @@ static void rekey(weft_loop_t *loop, weft_timer_t *timer, uint64_t key)
  * left alone: it finds nothing due and is armed again. */
 static void arm(weft_loop_t *loop)
 {
+  if (loop->firing)
+    return;
+  if (loop->frozen) { /* what waits for a timer still keeps the loop alive */
+    uv_timer_start(&loop->wakeup, on_wakeup, FROZEN_WAIT, 0);
+    loop->wakeup_at = 0;
+    return;
+  }
   if (loop->heap_count == 0) {
     if (loop->wakeup_at)
       uv_timer_stop(&loop->wakeup);
@@ -156,7 +162,9 @@ static void arm(weft_loop_t *loop)
     return;
   uint64_t now = weft_loop_now(loop);
   loop->wakeup_at = first ? first : 1;
-  uv_timer_start(&loop->wakeup, on_wakeup, first > now ? first - now : 0, 0);
+  /* never 0: libuv would run it in the same turn again and again, and poll no
+   * socket, while somebody sets a timer that is due at once */
+  uv_timer_start(&loop->wakeup, on_wakeup, first > now ? first - now : 1, 0);
 }
 
 void weft_timer_set(weft_loop_t *loop, weft_timer_t *timer, uint64_t due)
@@ -198,12 +206,14 @@ void weft_timer_clear(weft_loop_t *loop, weft_timer_t *timer)
     arm(loop);
 }
 
-static void on_wakeup(uv_timer_t *wakeup)
+/* Runs what is due; what is set by that, and due at once, has its turn later.
+ */
+static void fire(weft_loop_t *loop)
 {
-  weft_loop_t *loop = wakeup->data;
-  loop->wakeup_at = 0;
   uint64_t now = weft_loop_now(loop);
-  while (loop->heap_count && loop->heap[0]->key <= now) {
+  loop->firing = true;
+  for (uint32_t left = loop->heap_count;
+       left && loop->heap_count && loop->heap[0]->key <= now; left--) {
     weft_timer_t *timer = loop->heap[0];
     if (timer->due > now) {
       rekey(loop, timer, timer->due); /* it was set to later meanwhile */
@@ -212,7 +222,39 @@ static void on_wakeup(uv_timer_t *wakeup)
       timer->cb(timer);
     }
   }
+  loop->firing = false;
+}
+
+static void on_wakeup(uv_timer_t *wakeup)
+{
+  weft_loop_t *loop = wakeup->data;
+  loop->wakeup_at = 0;
+  fire(loop);
   arm(loop);
+}
+
+void weft_loop_freeze(weft_loop_t *loop, bool frozen)
+{
+  if (frozen == loop->frozen)
+    return;
+  uint64_t now = weft_loop_now(loop);
+  uv_update_time(&loop->uv);
+  loop->frozen = frozen;
+  loop->frozen_at = now;
+  loop->ahead = now - uv_now(&loop->uv); /* modulo 2^64: it may lie behind */
+  uv_timer_stop(&loop->wakeup);
+  loop->wakeup_at = 0;
+  arm(loop);
+}
+
+bool weft_loop_advance(weft_loop_t *loop, uint64_t until)
+{
+  assert(loop->frozen);
+  uint64_t first = loop->heap_count ? loop->heap[0]->key : until;
+  if (first > loop->frozen_at)
+    loop->frozen_at = first < until ? first : until;
+  fire(loop);
+  return loop->frozen_at >= until;
 }
 
 /* ---- buffers ------------------------------------------------------------ */

@@ -30,10 +30,14 @@ enum { WEFT_READ_SIZE = 64 * 1024, WEFT_SPARE_BUFS = 64 };
 struct weft_loop {
   uv_loop_t uv;
   /* timers */
-  uv_timer_t wakeup;    /* armed for the first entry of the heap */
-  uint64_t wakeup_at;   /* 0 while it is not armed */
-  weft_timer_t **heap;  /* a binary heap, the earliest key first */
+  uv_timer_t wakeup;   /* armed for the first entry of the heap */
+  uint64_t wakeup_at;  /* 0 while it is not armed */
+  bool frozen;         /* the clock stands still, but for weft_loop_advance */
+  uint64_t frozen_at;  /* what it shows then */
+  uint64_t ahead;      /* how far it was advanced beyond libuv's, in all */
+  weft_timer_t **heap; /* a binary heap, the earliest key first */
   uint32_t heap_count, heap_cap;
+  bool firing; /* callbacks run; `wakeup` is armed behind them */
   /* buffers */
   char *read_buf; /* every stream reads into it: used before the next read */
   weft_buf_t spare[WEFT_SPARE_BUFS];
@@ -54,6 +58,14 @@ void weft_loop_run(weft_loop_t *loop);
 void weft_loop_close(weft_loop_t *loop);
 /* Milliseconds of a clock that only goes forward; constant within one turn. */
 uint64_t weft_loop_now(weft_loop_t *loop);
+/* Looks at the time again, for who computed for a while within one turn. */
+void weft_loop_update(weft_loop_t *loop);
+/* Virtual time, for tests: freezes the clock of every timer on this loop, or
+ * lets it run on from what it shows. */
+void weft_loop_freeze(weft_loop_t *loop, bool frozen);
+/* Moves the frozen clock to `until`, or to the first timer that is due before
+ * it, whose callbacks run then. Returns whether `until` is reached. */
+bool weft_loop_advance(weft_loop_t *loop, uint64_t until);
 /* The value of the Date header now (RFC 9110 section 5.6.7): 29 characters. */
 const char *weft_loop_date(weft_loop_t *loop);
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 /* log(level, message [, fields]): fields are strings, numbers or booleans; what
  * else a script puts there was made a string before. */
@@ -79,26 +78,10 @@ static int l_error_name(lua_State *L)
   return 2;
 }
 
-/* now() -> seconds of the loop's clock, constant within one turn */
-static int l_now(lua_State *L)
-{
-  lua_pushnumber(L, (double)weft_loop_now(weft_generation_of(L)->loop) / 1e3);
-  return 1;
-}
-
 /* clock() -> seconds of a precise clock that only goes forward */
 static int l_clock(lua_State *L)
 {
   lua_pushnumber(L, (double)uv_hrtime() / 1e9);
-  return 1;
-}
-
-/* time() -> seconds since 1970, with fractions */
-static int l_time(lua_State *L)
-{
-  struct timespec wall;
-  clock_gettime(CLOCK_REALTIME, &wall);
-  lua_pushnumber(L, (double)wall.tv_sec + (double)wall.tv_nsec / 1e9);
   return 1;
 }
 
@@ -156,9 +139,7 @@ int weft_core_open(lua_State *L)
       {"log_enabled", l_log_enabled},
       {"log_setup", l_log_setup},
       {"error_name", l_error_name},
-      {"now", l_now},
       {"clock", l_clock},
-      {"time", l_time},
       {"status_reason", l_status_reason},
       {"set_exit", l_set_exit},
       {"memory", l_memory},
@@ -172,6 +153,7 @@ int weft_core_open(lua_State *L)
   lua_setfield(L, -2, "generation");
   weft_json_open(L);
   lua_setfield(L, -2, "json");
+  weft_core_add_clock(L);
   weft_core_add_task(L);
   weft_core_add_exchange(L);
   weft_core_add_listen(L);

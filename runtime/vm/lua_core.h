@@ -7,6 +7,7 @@
 int weft_core_open(lua_State *L);
 
 /* Adds functions to the table on top of the stack; one per file. */
+void weft_core_add_clock(lua_State *L);
 void weft_core_add_task(lua_State *L);
 void weft_core_add_exchange(lua_State *L);
 void weft_core_add_listen(lua_State *L);
