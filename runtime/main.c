@@ -28,43 +28,51 @@ static int find(const char *name)
   return -1;
 }
 
+static int unknown(const char *name)
+{
+  const char *names[COMMANDS];
+  for (int i = 0; i < COMMANDS; i++)
+    names[i] = commands[i].name;
+  return weft_cli_unknown(name, names, COMMANDS);
+}
+
+static void print_commands(FILE *out)
+{
+  fputs("usage: weft COMMAND [arguments]\n\n", out);
+  for (int i = 0; i < COMMANDS; i++)
+    fprintf(out, "  weft %-8s %-16s %s\n", commands[i].name,
+            commands[i].arguments, commands[i].summary);
+}
+
 static int help(int argc, char **argv)
 {
-  char *ask[] = {argv[0], "--help", NULL};
-  int command = argc > 1 ? find(argv[1]) : -1;
-  if (argc > 1 && command < 0) {
-    fprintf(stderr, "weft: there is no command \"%s\"\n", argv[1]);
+  if (argc > 2) {
+    fprintf(stderr, "weft: help takes one COMMAND, not \"%s\" too\n", argv[2]);
     return 2;
   }
-  if (command >= 0 && commands[command].run != help) {
-    ask[0] = argv[1];
-    return commands[command].run(2, ask);
+  int command = argc > 1 ? find(argv[1]) : -1;
+  if (argc > 1 && command < 0 && argv[1][0] != '-')
+    return unknown(argv[1]);
+  if (command < 0 || commands[command].run == help) {
+    print_commands(stdout);
+    return 0;
   }
-  puts("usage: weft COMMAND [arguments]\n");
-  for (int i = 0; i < COMMANDS; i++)
-    printf("  weft %-8s %-16s %s\n",
-           commands[i].name,
-           commands[i].arguments,
-           commands[i].summary);
-  return 0;
+  char *ask[] = {argv[1], "--help", NULL};
+  return commands[command].run(2, ask);
 }
 
 int main(int argc, char **argv)
 {
   if (argc < 2) {
-    help(1, argv);
+    print_commands(stderr);
     return 2;
   }
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-    return help(1, argv);
+    return help(argc - 1, argv + 1);
   if (strcmp(argv[1], "--version") == 0)
-    return weft_cli_version(1, argv);
+    return weft_cli_version(argc - 1, argv + 1);
   int command = find(argv[1]);
-  if (command < 0) {
-    fprintf(stderr,
-            "weft: there is no command \"%s\"; `weft help` lists them\n",
-            argv[1]);
-    return 2;
-  }
+  if (command < 0)
+    return unknown(argv[1]);
   return commands[command].run(argc - 1, argv + 1);
 }

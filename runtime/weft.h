@@ -7,3 +7,6 @@ int weft_cli_run(int argc, char **argv);
 int weft_cli_check(int argc, char **argv);
 int weft_cli_test(int argc, char **argv);
 int weft_cli_version(int argc, char **argv);
+/* Says that there is no command of this name, and which of `names` may have
+ * been meant. */
+int weft_cli_unknown(const char *name, const char *const *names, int count);

@@ -7,14 +7,21 @@
 #include <stdio.h>
 #include <unistd.h>
 
+static const char help[] = "Loads APP (default: app.lua) without serving it, "
+                           "and prints its middleware\n"
+                           "in their order and its routes. Exits with 1 and "
+                           "the place of what is wrong\n"
+                           "if it does not load. Start hooks do not run.\n";
+
 int weft_cli_check(int argc, char **argv)
 {
-  weft_option_t options[] = {{NULL}};
-  int rest = weft_options_parse(options, "check [APP]", argc, argv);
+  int rest =
+      weft_options_parse(WEFT_NO_OPTIONS, "check [APP]", help, argc, argv);
   if (rest < 0)
     return rest == -1 ? 0 : 2;
   if (argc - rest > 1) {
-    fprintf(stderr, "weft: check takes one APP, not \"%s\" too\n", argv[rest + 1]);
+    fprintf(stderr, "weft: check takes one APP, not \"%s\" too\n",
+            argv[rest + 1]);
     return 2;
   }
   weft_log_setup(WEFT_LOG_WARN, !isatty(STDERR_FILENO));
