@@ -33,6 +33,7 @@ local weft = {
   log = require "weft.log",
   time = core.time,
   now = core.now,
+  clock = core.clock,
 }
 
 -- `weft.json(value)` answers with JSON; `weft.json.encode` and `decode` are the codec.
