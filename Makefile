@@ -42,7 +42,8 @@ LLHTTP_OBJECTS := $(addprefix $(OUT)/llhttp/,api.o http.o llhttp.o)
 OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(LLHTTP_OBJECTS)
 # What needs neither sockets nor Lua, for the unit tests and the fuzzers.
 PURE_OBJECTS := $(patsubst %.c,$(OUT)/%.o,\
-                  $(wildcard runtime/base/*.c runtime/http/*.c)) $(LLHTTP_OBJECTS)
+                  $(wildcard runtime/base/*.c runtime/http/*.c \
+                  runtime/vm/handles.c)) $(LLHTTP_OBJECTS)
 # The Lua library, embedded in the binary as text.
 LUA_FILES := $(shell find lua/weft middleware -maxdepth 1 -name '*.lua' 2>/dev/null | sort)
 UNITS := $(patsubst tests/runtime/%.c,$(OUT)/unit/%,$(wildcard tests/runtime/test_*.c))

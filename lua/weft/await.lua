@@ -1,20 +1,23 @@
 --- From what C resumes a task with to what a script sees.
 -- C gives a status and the results behind it; this makes of them the results, `nil, err`, or a
--- raised cancellation. Every wait of the library ends in one of these two functions.
+-- raised cancellation. Every wait of the library ends in one of these functions.
 
 local core = require "weft.core"
 local errors = require "weft.errors"
 
 local await = {}
 
-local CANCELED = -125 -- libuv's UV_ECANCELED on Linux
+--- The status of a wait that was cancelled: libuv's UV_ECANCELED on Linux.
+await.CANCELED = -125
+
+local CANCELED = await.CANCELED
 
 local function failed(about, status, detail)
-  if status == CANCELED then
-    local _, overdue = core.cancelled()
-    error(errors.cancelled(overdue), 0)
-  end
-  return nil, errors.from_status(status, about, detail)
+  if status ~= CANCELED then return nil, errors.from_status(status, about, detail) end
+  local cancelled, overdue = core.cancelled()
+  if cancelled then error(errors.cancelled(overdue), 0) end
+  -- It was not our task that was cancelled, or it is shielded: what it waited for was closed.
+  return nil, errors.new("closed", (about and about .. ": " or "") .. "closed meanwhile")
 end
 
 --- Results, or `nil, err`: `return await.finish("reading from x", core.read(...))`.

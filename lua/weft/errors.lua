@@ -3,7 +3,11 @@
 -- (a response that a script asks for by raising), and a *fault* (anything else that was raised,
 -- with the traceback of where). It decides no page: error_page does.
 
+local core = require "weft.core"
+local headers = require "weft.headers"
 local stdlib = require "weft.stdlib"
+
+local pcall, tostring, type = pcall, tostring, type
 
 local errors = {}
 
@@ -25,7 +29,7 @@ local Abort = { __name = "weft.Abort" }
 Abort.__index = Abort
 
 function Abort:__tostring()
-  return ("abort %d%s"):format(self.status, self.message and ": " .. self.message or "")
+  return ("abort %d%s"):format(self.status, self.message and ": " .. tostring(self.message) or "")
 end
 
 ---@class weft.Fault
@@ -34,7 +38,17 @@ end
 local Fault = { __name = "weft.Fault" }
 Fault.__index = Fault
 
-function Fault:__tostring() return tostring(self.value) end
+--- What a value prints as, for logs and pages: never raises, though its `__tostring` may.
+---@param value any
+---@return string
+function errors.text(value)
+  if type(value) == "string" then return value end
+  local ok, text = pcall(tostring, value)
+  if ok and type(text) == "string" then return text end
+  return ("a %s that cannot be printed"):format(type(value))
+end
+
+function Fault:__tostring() return errors.text(self.value) end
 
 local CODES = {
   ECANCELED = "cancelled",
@@ -76,7 +90,6 @@ function errors.is(value) return getmetatable(value) == Error end
 ---@param detail string? more than the status can say
 ---@return weft.Error
 function errors.from_status(status, about, detail)
-  local core = require "weft.core"
   local name, text = core.error_name(status)
   local code = CODES[name] or (name:sub(1, 4) == "EAI_" and "dns") or "io"
   detail = detail or text
@@ -102,12 +115,16 @@ end
 --- Raises what becomes the response: `weft.abort(404, "no such user")`.
 ---@param status integer 400 to 599, or a redirect with its headers
 ---@param message string? for the client to read
----@param headers table?
-function errors.abort(status, message, headers)
-  if type(status) ~= "number" or status < 300 or status > 599 or status % 1 ~= 0 then
+---@param fields table? headers
+function errors.abort(status, message, fields)
+  if type(status) ~= "number" or not (status >= 300 and status <= 599) or status % 1 ~= 0 then
     error("abort: the status is an integer from 300 to 599", 2)
   end
-  error(setmetatable({ status = status, message = message, headers = headers }, Abort), 0)
+  if message ~= nil and type(message) ~= "string" then
+    error(("abort: the message is a string, not a %s"):format(type(message)), 2)
+  end
+  local own = fields and headers.from(fields, 3) -- checked here, where the line can be blamed
+  error(setmetatable({ status = status, message = message, headers = own }, Abort), 0)
 end
 
 ---@param value any
@@ -125,26 +142,33 @@ function errors.new_abort(status, message, fields)
 end
 
 -- The fault whose value was raised again further out, so that its traceback is not lost where
--- only the bare value can travel.
-local raised_again
+-- only the bare value can travel; and the task that this happened in.
+local raised_again, raised_in
+
+-- Whether a value passes through a task without becoming a fault. A cancellation does if it is the
+-- task's own; that of another task, which was awaited, is an error like any other.
+local function passes(value)
+  local metatable = getmetatable(value)
+  return metatable == Abort or metatable == Fault
+    or metatable == Error and value.code == "cancelled" and (core.cancelled())
+end
 
 --- The message handler for everything that calls a script: keeps where it was raised.
 -- What is no fault passes as it is: an abort, a cancellation, a fault caught before.
 ---@param value any
 ---@return any
 function errors.on_raise(value)
-  local metatable = getmetatable(value)
-  if metatable == Abort or metatable == Fault or (metatable == Error and value.code == "cancelled")
-  then
-    return value
-  end
+  if passes(value) then return value end
   local traceback = debug.traceback("", 2):gsub("^\nstack traceback:\n", "")
   local crossed = stdlib.crossed(value)
   if crossed and crossed ~= "" then traceback = crossed .. "\n" .. traceback end
-  if raised_again and rawequal(raised_again.value, value) then
-    traceback = raised_again.traceback .. "\n\t-- awaited by --\n" .. traceback
+  if raised_again and rawequal(raised_again.value, value) and raised_in == core.task_thread() then
+    local by = debug.getinfo(3, "f") -- 1 is this function, 2 is `error`
+    if crossed or by and by.func == errors.raise then -- else somebody has caught that one
+      traceback = raised_again.traceback .. "\n\t-- awaited by --\n" .. traceback
+    end
   end
-  raised_again = nil
+  raised_again, raised_in = nil, nil
   return setmetatable({ value = value, traceback = traceback }, Fault)
 end
 
@@ -152,10 +176,19 @@ end
 ---@param raised any
 function errors.raise(raised)
   if getmetatable(raised) == Fault then
-    raised_again = raised
+    raised_again, raised_in = raised, core.task_thread()
     error(raised.value, 0)
   end
   error(raised, 0)
+end
+
+--- What a log says of something raised: its message, and where it was raised if that is known.
+---@param raised any a fault, an abort, or a bare value
+---@return string
+function errors.report(raised)
+  local text = errors.text(raised)
+  if getmetatable(raised) == Fault then return text .. "\n" .. raised.traceback end
+  return text
 end
 
 ---@param value any

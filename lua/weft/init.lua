@@ -27,6 +27,8 @@ local weft = {
   shield = task.shield,
   defer = task.defer,
   context = task.context,
+  semaphore = require("weft.semaphore").new,
+  channel = require("weft.channel").new,
   -- calling others
   fetch = require("weft.fetch").fetch,
   -- the rest

@@ -1,6 +1,7 @@
 --- Tasks: run things beside each other, wait for them, end them.
--- A task is a coroutine of the runtime. A child never outlives its parent: when the parent ends,
--- its children are cancelled and awaited, then its deferred functions run. The coroutine and the
+-- A task is a coroutine of the runtime. A child never outlives its parent: when the parent's
+-- function ends, its children are cancelled and waited for, then its deferred functions run, and
+-- only then does whoever awaits it hear of it. The coroutine, the tree of tasks and the
 -- cancellation are C's (runtime/vm/task.c); what tasks hand each other is here.
 
 local core = require "weft.core"
@@ -8,36 +9,54 @@ local await = require "weft.await"
 local errors = require "weft.errors"
 local log = require "weft.log"
 local stdlib = require "weft.stdlib"
+local waiters = require "weft.waiters"
 
 local xpcall = stdlib.raw.xpcall -- errors.on_raise waits for nothing
+local getinfo, getmetatable, select, unpack = debug.getinfo, getmetatable, select, unpack
+
+local CANCELED = await.CANCELED
+
+-- A task that failed and that nobody awaits is kept for so long before its error is logged, as
+-- somebody may just be busy with another one; and so many of them at a time.
+local LINGER_SECONDS, LINGER_MAX = 10, 1000
 
 local M = {}
 
 ---@class weft.Task
 ---@field done boolean it has ended, its children and deferred functions too
+-- Private: `ok` (nil while its function runs), `first` (what that returned first, or raised),
+-- `results` (all it returned, unless that is one value), `source` and `line` of who started it.
 local Task = { __name = "weft.Task" }
 Task.__index = Task
 
+local function where(task) return ("%s:%d"):format(task.source, task.line) end
+
 function Task:__tostring()
-  return ("weft.Task (%s, started at %s)"):format(self.done and "ended" or "running", self.where)
+  return ("weft.Task (%s, started at %s)"):format(self.done and "ended" or "running", where(self))
 end
+
+-- ---- start ----
 
 local function callable(fn)
   if type(fn) == "function" then return true end
-  local metatable = getmetatable(fn)
+  local metatable = debug.getmetatable(fn)
   return type(metatable) == "table" and metatable.__call ~= nil
 end
 
-local function check_callable(fn, what, level)
+local function check_callable(fn, what)
   if not callable(fn) then
-    error(("%s takes a function, not %s"):format(what, type(fn)), level + 1)
+    error(("%s takes a function, not %s"):format(what, type(fn)), 3)
   end
 end
 
+local NOTHING = { n = 0 }
+
 local function settle(task, ok, ...)
-  task.ok = ok
-  task.count = select("#", ...)
-  task.results = { ... }
+  local count = select("#", ...)
+  task.ok, task.first = ok, ...
+  if count ~= 1 then
+    task.results = count == 0 and NOTHING or { n = count, ... }
+  end
 end
 
 local function run(task, fn, ...)
@@ -46,134 +65,222 @@ local function run(task, fn, ...)
 end
 
 local function copy(context)
-  if not context then return nil end
   local new = {}
   for key, value in next, context do new[key] = value end
   return new
 end
 
-local function start(background, what, fn, ...)
-  check_callable(fn, what, 3)
+-- `fn` has been checked; `level` is the function that asks for the task, as for debug.getinfo.
+local function start(level, background, fn, ...)
   if type(fn) ~= "function" then
     local object = fn
     fn = function(...) return object(...) end
   end
-  local caller = debug.getinfo(3, "Sl")
-  local parent = core.record()
+  local caller, parent = getinfo(level, "Sl"), core.record()
   local task = setmetatable({
     done = false,
-    where = caller and ("%s:%d"):format(caller.short_src, caller.currentline) or "?",
-    context = parent and copy(parent.context),
+    source = caller and caller.short_src or "?",
+    line = caller and caller.currentline or 0,
     parent = not background and parent or nil,
+    handle = 0,
   }, Task)
+  if parent and parent.context then task.context = copy(parent.context) end
   task.handle = core.spawn(background, task, run, task, fn, ...)
   return task
 end
 
---- Runs `fn(...)` beside us, as a child of the running task, from the loop's next turn on.
+--- Runs `fn(...)` beside us, as a child of the running task, from the loop's next turn on. It ends
+-- with us at the latest.
 ---@param fn function
 ---@return weft.Task
-function M.spawn(fn, ...) return start(false, "spawn", fn, ...) end
+function M.spawn(fn, ...)
+  check_callable(fn, "spawn")
+  local task = start(3, false, fn, ...)
+  return task
+end
 
 --- Runs `fn(...)` as a task of nobody: it goes on after the request, and a shutdown waits for it.
 ---@param fn function
 ---@return weft.Task
-function M.background(fn, ...) return start(true, "background", fn, ...) end
+function M.background(fn, ...)
+  check_callable(fn, "background")
+  local task = start(3, true, fn, ...)
+  return task
+end
+
+-- ---- end ----
 
 local function log_unawaited(task)
-  local raised = task.results[1]
-  log.error("a task that nobody awaited failed: " .. tostring(raised) .. "\n"
-    .. (errors.is_fault(raised) and raised.traceback or "")
-    .. "\n\tstarted at " .. task.where)
+  log.error(("a task that nobody awaited failed: %s\n\tstarted at %s"):format(
+    errors.report(task.first), where(task)))
 end
 
-local function wake(ticket) core.wake(ticket[1], ticket[2]) end
-
-local function run_deferred(task)
-  local deferred = task.deferred
-  while deferred and #deferred > 0 do
-    local ok, raised = xpcall(table.remove(deferred), errors.on_raise)
-    if not ok then
-      log.error("a deferred function failed: " .. tostring(raised) .. "\n"
-        .. (errors.is_fault(raised) and raised.traceback or ""))
-    end
+-- Newly deferred functions run too: those that are deferred last run first.
+local function run_deferred(deferred)
+  while #deferred > 0 do
+    local fn = deferred[#deferred]
+    deferred[#deferred] = nil -- before it runs: whatever becomes of it, it runs once
+    local ok, raised = xpcall(fn, errors.on_raise)
+    if not ok then log.error("a deferred function failed: " .. errors.report(raised)) end
   end
 end
 
---- The end of a task that has a record: C calls it, in the task, when its children have ended.
----@param task table
-function M.finish(task)
-  run_deferred(task)
-  for _, child in ipairs(task.unawaited or {}) do
-    if not child.awaited then log_unawaited(child) end
+local lingering = 0
+
+-- Gives others a while to await a task that failed. The end of its parent ends the wait.
+local function linger(task)
+  if lingering < LINGER_MAX then
+    lingering = lingering + 1
+    task.linger = waiters.new()
+    core.mask(false) -- deferred functions are through, and this may be cut short
+    task.linger:wait(nil, LINGER_SECONDS)
+    core.mask(true)
+    lingering = lingering - 1
   end
-  if getmetatable(task) ~= Task then return end -- a request's: nobody waits for it by this
-  if task.ok == nil then settle(task, false, errors.cancelled()) end -- it never came to its end
-  task.done = true
-  local failed = not task.ok and not errors.is_cancelled(task.results[1])
+  if not task.awaited then log_unawaited(task) end
+end
+
+-- Tells those who wait. Whether there was anybody.
+local function tell(task)
+  local told = task.waiters and task.waiters:wake_all() > 0
   local group = task.group
   if group then
     group.pending = group.pending - 1
-    group.first = group.first or task
+    group.winner = group.winner or task
     if not task.ok then group.failed = group.failed or task end
-    if group.ticket then wake(group.ticket) end
-  elseif failed and not task.awaited and not task.waiters then
-    local parent = task.parent
-    if parent then
-      parent.unawaited = parent.unawaited or {}
-      parent.unawaited[#parent.unawaited + 1] = task
-    else
-      log_unawaited(task)
-    end
+    if group.waiter then core.wake(group.waiter, group.ticket) end
+    told = true
   end
-  for _, ticket in ipairs(task.waiters or {}) do wake(ticket) end
+  return told
+end
+
+--- The end of a task that has a record: C calls it, in the task and masked, when its children have
+-- ended; again if it says so, or if a deferred function did not let it end.
+---@param task table
+---@return boolean? again once children that deferred functions started have ended
+function M.finish(task)
+  local deferred = task.deferred
+  if deferred and #deferred > 0 then
+    run_deferred(deferred)
+    return true
+  end
+  if getmetatable(task) ~= Task then return end -- a request's: nobody waits for it by this
+  if task.ok == nil then settle(task, false, errors.cancelled()) end -- it did not come to its end
+  task.done = true
+  local told = tell(task)
+  task.parent, task.deferred, task.waiters, task.group = nil, nil, nil, nil
+  if not (task.ok or told or task.awaited or errors.is_cancelled(task.first)) then linger(task) end
+end
+
+-- ---- await ----
+
+-- Refuses a wait that could never end.
+local function check_deadlock(task, me)
+  local other = task
+  while other do
+    if other == me then
+      error(task == me and "a task cannot await itself"
+        or ("deadlock: %s waits for this task itself"):format(tostring(task)), 4)
+    end
+    other = other.awaiting
+  end
+  if task.parent == me then return end -- the usual case
+  other = me.parent
+  while other do
+    if other == task then
+      error("a task cannot await the one that started it: that ends after its children", 4)
+    end
+    other = other.parent
+  end
+end
+
+local function wait_for_end(task)
+  local me = core.record()
+  if me then check_deadlock(task, me) end
+  task.waiters = task.waiters or waiters.new()
+  if me then me.awaiting = task end
+  local status = task.waiters:wait()
+  if me then me.awaiting = nil end
+  await.status(status)
+end
+
+-- Raises what a task raised. That it was cancelled is another thing than that we are.
+local function raise(task)
+  if errors.is_cancelled(task.first) then
+    error(errors.new("cancelled", "the task started at " .. where(task) .. " was cancelled"), 0)
+  end
+  errors.raise(task.first)
+end
+
+local function results(task)
+  if not task.ok then raise(task) end
+  local all = task.results
+  if not all then return task.first end
+  return unpack(all, 1, all.n)
 end
 
 --- Waits until the task has ended. What it raised is raised here again.
 ---@return any ... what its function returned
 function Task:await()
+  if not self.done then wait_for_end(self) end
   self.awaited = true
-  while not self.done do
-    self.waiters = self.waiters or {}
-    self.waiters[#self.waiters + 1] = { core.ticket() }
-    await.status(core.park())
-  end
-  if not self.ok then errors.raise(self.results[1]) end
-  return unpack(self.results, 1, self.count)
+  if self.linger then self.linger:wake_all() end
+  return results(self)
 end
 
---- Cancels it and its children: the await they sit in raises, and every later one. Returns at
--- once; `await` says when it has ended.
+--- Cancels it and its children: the wait they sit in raises, and every later one. Returns at once;
+-- `await` says when it has ended.
 function Task:cancel() core.cancel(self.handle) end
 
--- A group: tasks that one other waits for. Its `ticket` is woken at the end of each of them.
+-- ---- groups: tasks that one other waits for ----
+
 local function start_group(what, ...)
   local count = select("#", ...)
-  local group = { pending = count, tasks = {} }
-  for i = 1, count do check_callable((select(i, ...)), what, 3) end
   for i = 1, count do
-    local task = start(false, what, (select(i, ...)))
+    if not callable((select(i, ...))) then
+      error(("%s takes functions, not %s"):format(what, type((select(i, ...)))), 3)
+    end
+  end
+  core.ticket() -- raises here where nothing can wait, before anything has started
+  local group = { pending = count, tasks = {} }
+  for i = 1, count do
+    local task = start(4, false, (select(i, ...)))
     task.group = group
-    task.awaited = true
     group.tasks[i] = task
   end
   return group
 end
 
-local function wait_for(group, seconds)
-  group.ticket = { core.ticket() }
+-- Waits until one more has ended; gives the status.
+local function park(group, seconds)
+  group.waiter, group.ticket = core.ticket()
   local status = core.park(seconds)
-  group.ticket = nil
-  return await.status(status)
+  group.waiter = nil
+  return status
 end
 
-local function cancel_rest(group)
+-- Cancels those that still run and waits for their end, even if we are cancelled ourselves. What
+-- they raise then is told to nobody but the log; `known` is raised or returned by the caller.
+local function end_group(group, known)
   for _, task in ipairs(group.tasks) do
     if not task.done then task:cancel() end
   end
-  core.mask(true) -- they are ending: that is waited for even if we are cancelled ourselves
-  while group.pending > 0 do wait_for(group) end
+  core.mask(true)
+  local status = 0
+  while group.pending > 0 and status ~= CANCELED do status = park(group) end
   core.mask(false)
+  for _, task in ipairs(group.tasks) do
+    if task ~= known and task.done and errors.is_fault(task.first) and not task.ok then
+      log_unawaited(task)
+    end
+  end
+end
+
+local function wait_for(group, seconds)
+  if park(group, seconds) == CANCELED then
+    end_group(group)
+    await.status(CANCELED)
+  end
 end
 
 --- Runs all of them at the same time and waits for all.
@@ -184,12 +291,12 @@ function M.gather(...)
   local group = start_group("gather", ...)
   while group.pending > 0 and not group.failed do wait_for(group) end
   if group.failed then
-    cancel_rest(group)
-    errors.raise(group.failed.results[1])
+    end_group(group, group.failed)
+    raise(group.failed)
   end
-  local results = {}
-  for i, task in ipairs(group.tasks) do results[i] = task.results[1] end
-  return unpack(results, 1, #group.tasks)
+  local firsts = {}
+  for i, task in ipairs(group.tasks) do firsts[i] = task.first end
+  return unpack(firsts, 1, #group.tasks)
 end
 
 --- Runs all of them; the first to end wins, the rest are cancelled.
@@ -198,14 +305,14 @@ end
 function M.race(...)
   if select("#", ...) == 0 then error("race takes at least one function", 2) end
   local group = start_group("race", ...)
-  while not group.first do wait_for(group) end
-  cancel_rest(group)
-  local first = group.first
-  if not first.ok then errors.raise(first.results[1]) end
-  return unpack(first.results, 1, first.count)
+  while not group.winner do wait_for(group) end
+  local winner = group.winner
+  end_group(group, winner)
+  return results(winner)
 end
 
---- Runs `fn(...)` for at most so long; then it is cancelled.
+--- Runs `fn(...)` for at most so long; then it is cancelled, and waited for: a part of it that is
+-- shielded makes this take longer. If it returns in spite of that, its results count.
 ---@param seconds number
 ---@param fn function
 ---@return any ... what it returned; or nil and an error with the code "timeout"
@@ -213,23 +320,25 @@ function M.timeout(seconds, fn, ...)
   if type(seconds) ~= "number" or not (seconds >= 0) then
     error("timeout takes seconds, not negative", 2)
   end
-  check_callable(fn, "timeout", 2)
-  local task = start(false, "timeout", fn, ...)
+  check_callable(fn, "timeout")
+  core.ticket()
+  local task = start(3, false, fn, ...)
   local group = { pending = 1, tasks = { task } }
-  task.group, task.awaited = group, true
-  local until_when = core.now() + seconds
-  while group.pending > 0 do
-    wait_for(group, math.max(0, until_when - core.now()))
-    if group.pending > 0 and core.now() >= until_when then
-      cancel_rest(group)
-      if not task.ok and errors.is_cancelled(task.results[1]) then
+  task.group = group
+  local deadline = core.now() + seconds
+  while not task.done do
+    wait_for(group, math.max(0, deadline - core.now()))
+    if not task.done and core.now() >= deadline then
+      end_group(group, task)
+      if not task.ok and errors.is_cancelled(task.first) then
         return nil, errors.new("timeout", ("gave up after %g s"):format(seconds))
       end
     end
   end
-  if not task.ok then errors.raise(task.results[1]) end
-  return unpack(task.results, 1, task.count)
+  return results(task)
 end
+
+-- ---- the running task ----
 
 local function unshield(ok, ...)
   core.mask(false)
@@ -237,19 +346,22 @@ local function unshield(ok, ...)
   return ...
 end
 
---- Runs `fn(...)` to its end: a cancellation waits until then.
+--- Runs `fn(...)` to its end: a cancellation of this task, and of tasks that `fn` starts, waits
+-- until then. `fn` must come to its end: only that of the whole generation cuts it short, and a
+-- generator that is left in the middle of a shield leaves its task shielded.
 ---@param fn function
 ---@return any ...
 function M.shield(fn, ...)
-  check_callable(fn, "shield", 2)
+  check_callable(fn, "shield")
   core.mask(true)
   return unshield(xpcall(fn, errors.on_raise, ...))
 end
 
---- Has `fn` run when this task ends, however it ends; the last deferred runs first.
+--- Has `fn` run when this task ends, however it ends; the last deferred runs first. It may wait:
+-- a cancellation does not reach it, but all that a task has deferred gets 30 seconds.
 ---@param fn function
 function M.defer(fn)
-  check_callable(fn, "defer", 2)
+  check_callable(fn, "defer")
   local record = core.record()
   if not record then error("defer: no task is running", 2) end
   record.deferred = record.deferred or {}

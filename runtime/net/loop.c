@@ -100,11 +100,18 @@ static void place(weft_loop_t *loop, uint32_t at, weft_timer_t *timer)
   timer->index = at + 1;
 }
 
+static bool before(const weft_timer_t *a, const weft_timer_t *b)
+{
+  if (a->key != b->key)
+    return a->key < b->key;
+  return (int32_t)(a->order - b->order) < 0; /* also when it wraps */
+}
+
 static void sift_up(weft_loop_t *loop, uint32_t at, weft_timer_t *timer)
 {
   while (at > 0) {
     uint32_t parent = (at - 1) / 2;
-    if (loop->heap[parent]->key <= timer->key)
+    if (before(loop->heap[parent], timer))
       break;
     place(loop, at, loop->heap[parent]);
     at = parent;
@@ -119,9 +126,9 @@ static void sift_down(weft_loop_t *loop, uint32_t at, weft_timer_t *timer)
     if (child >= loop->heap_count)
       break;
     if (child + 1 < loop->heap_count &&
-        loop->heap[child + 1]->key < loop->heap[child]->key)
+        before(loop->heap[child + 1], loop->heap[child]))
       child++;
-    if (timer->key <= loop->heap[child]->key)
+    if (before(timer, loop->heap[child]))
       break;
     place(loop, at, loop->heap[child]);
     at = child;
@@ -173,6 +180,7 @@ void weft_timer_set(weft_loop_t *loop, weft_timer_t *timer, uint64_t due)
   if (timer->index) {
     if (timer->due >= timer->key)
       return;
+    timer->order = ++loop->timer_order;
     rekey(loop, timer, timer->due);
   } else {
     if (loop->heap_count == loop->heap_cap) {
@@ -181,6 +189,7 @@ void weft_timer_set(weft_loop_t *loop, weft_timer_t *timer, uint64_t due)
           weft_realloc(loop->heap, loop->heap_cap * sizeof(*loop->heap));
     }
     timer->key = timer->due;
+    timer->order = ++loop->timer_order;
     sift_up(loop, loop->heap_count++, timer);
   }
   if (timer->index == 1)
@@ -197,7 +206,7 @@ void weft_timer_clear(weft_loop_t *loop, weft_timer_t *timer)
   if (last != timer) {
     last->index = at + 1;
     loop->heap[at] = last;
-    if (at > 0 && last->key < loop->heap[(at - 1) / 2]->key)
+    if (at > 0 && before(last, loop->heap[(at - 1) / 2]))
       sift_up(loop, at, last);
     else
       sift_down(loop, at, last);

@@ -23,6 +23,7 @@ struct weft_timer {
   uint64_t due;   /* ms of the loop's clock */
   uint64_t key;   /* what the heap is ordered by: at most `due` */
   uint32_t index; /* place in the heap + 1; 0 while it is in none */
+  uint32_t order; /* among those with the same key: as they were set */
 };
 
 enum { WEFT_READ_SIZE = 64 * 1024, WEFT_SPARE_BUFS = 64 };
@@ -37,7 +38,8 @@ struct weft_loop {
   uint64_t ahead;      /* how far it was advanced beyond libuv's, in all */
   weft_timer_t **heap; /* a binary heap, the earliest key first */
   uint32_t heap_count, heap_cap;
-  bool firing; /* callbacks run; `wakeup` is armed behind them */
+  uint32_t timer_order; /* of the timer that was set last */
+  bool firing;          /* callbacks run; `wakeup` is armed behind them */
   /* buffers */
   char *read_buf; /* every stream reads into it: used before the next read */
   weft_buf_t spare[WEFT_SPARE_BUFS];
@@ -71,8 +73,8 @@ const char *weft_loop_date(weft_loop_t *loop);
 
 /* Zeroed memory is a timer that is not set, once it has its callback. */
 void weft_timer_init(weft_timer_t *timer, weft_timer_cb cb);
-/* Calls timer->cb once, from the loop, when its clock reaches `due` (ms).
- * Replaces an earlier set. */
+/* Calls timer->cb once, from the loop, when its clock reaches `due` (ms); those
+ * of the same time in the order they were set in. Replaces an earlier set. */
 void weft_timer_set(weft_loop_t *loop, weft_timer_t *timer, uint64_t due);
 /* Fine for a timer that is not set. */
 void weft_timer_clear(weft_loop_t *loop, weft_timer_t *timer);

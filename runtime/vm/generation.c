@@ -115,6 +115,8 @@ weft_generation_t *weft_generation_open(weft_loop_t *loop, void *data)
   weft_generation_t *generation = weft_calloc(sizeof(*generation));
   generation->loop = loop;
   generation->data = data;
+  generation->defer_time = WEFT_DEFER_TIME;
+  generation->close_time = WEFT_CLOSE_TIME;
   weft_list_init(&generation->ready);
   weft_list_init(&generation->spare);
   weft_list_init(&generation->roots);
@@ -201,6 +203,7 @@ void weft_generation_check_end(weft_generation_t *generation)
   }
   if (!generation->closing)
     return;
+  weft_timer_clear(generation->loop, &generation->patience);
   close_resources(generation);
   if (!weft_list_empty(&generation->listening) ||
       !weft_list_empty(&generation->resources))
@@ -220,12 +223,7 @@ void weft_generation_close(weft_generation_t *generation,
 {
   generation->closing = true;
   generation->on_closed = on_closed;
-  weft_list_t *next;
-  for (weft_list_t *it = generation->roots.next; it != &generation->roots;
-       it = next) {
-    next = it->next;
-    weft_task_cancel(WEFT_LIST_ENTRY(it, weft_task_t, sibling), false);
-  }
+  weft_task_close_all(generation);
   weft_listen_close_all(generation);
   uv_idle_start(&generation->idle, weft_task_on_ready);
 }

@@ -39,9 +39,10 @@ struct weft_generation {
   weft_handles_t tasks;
   weft_task_t *current; /* the one that runs; NULL while C does */
   weft_list_t ready;    /* to be resumed, or to be cancelled */
-  weft_list_t spare;    /* ended, with a coroutine to use again */
+  weft_list_t spare;    /* ended; the last ones with a coroutine to use again */
   weft_list_t roots;    /* those without a parent */
-  uint32_t task_count, spare_count;
+  uint32_t task_count;
+  uint32_t spare_count; /* of the spare ones, those with a coroutine */
   uv_idle_t idle;       /* active while `ready` is not empty */
   const char *no_await; /* why no wait is possible now; NULL if it is */
   /* what it serves */
@@ -55,6 +56,8 @@ struct weft_generation {
   /* end */
   int exit_code; /* what its command asked the process to end with */
   bool closing;
+  weft_timer_t patience; /* with tasks that ignore it, close_time long */
+  uint32_t defer_time, close_time; /* ms; see vm/task.h */
   void (*on_quiet)(
       weft_generation_t *generation); /* no task is left; or NULL */
   void (*on_closed)(weft_generation_t *generation);

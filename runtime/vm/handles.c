@@ -5,8 +5,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* 2^20 slots and 32 bits of stamp make 52 bits. */
-enum { SLOT_BITS = 20, SLOTS = 1 << SLOT_BITS };
+enum { SLOT_BITS = 21 };
+
+_Static_assert(WEFT_HANDLES_MAX == 1 << SLOT_BITS, "a slot must fit");
 
 void weft_handles_deinit(weft_handles_t *handles)
 {
@@ -22,12 +23,12 @@ static double encode(uint32_t slot, uint32_t stamp)
 double weft_handles_open(weft_handles_t *handles, void *object)
 {
   if (!handles->free) {
+    assert(handles->count < WEFT_HANDLES_MAX);
     if (handles->count == handles->cap) {
       handles->cap = handles->cap ? 2 * handles->cap : 64;
       handles->slots =
           weft_realloc(handles->slots, handles->cap * sizeof(weft_slot_t));
     }
-    assert(handles->count < SLOTS);
     handles->slots[handles->count] = (weft_slot_t){.stamp = 1};
     handles->free = ++handles->count;
   }
@@ -39,12 +40,11 @@ double weft_handles_open(weft_handles_t *handles, void *object)
 
 static weft_slot_t *find(const weft_handles_t *handles, double handle)
 {
-  if (!(handle >= 1 && handle < 0x1p52))
-    return NULL;
+  if (!(handle >= WEFT_HANDLES_MAX && handle < 0x1p53))
+    return NULL; /* the first stamp is 1; NaN comes here too */
   uint64_t bits = (uint64_t)handle;
-  uint32_t slot = bits & (SLOTS - 1);
-  if (slot >= handles->count ||
-      handles->slots[slot].stamp != bits >> SLOT_BITS)
+  uint32_t slot = bits & (WEFT_HANDLES_MAX - 1);
+  if (slot >= handles->count || handles->slots[slot].stamp != bits >> SLOT_BITS)
     return NULL;
   return &handles->slots[slot];
 }
@@ -55,7 +55,7 @@ void weft_handles_close(weft_handles_t *handles, double handle)
   assert(slot && slot->object);
   slot->object = NULL;
   if (++slot->stamp == 0)
-    slot->stamp = 1;
+    return; /* used up: an old handle could find a new object */
   slot->next = handles->free;
   handles->free = (uint32_t)(slot - handles->slots) + 1;
 }

@@ -1,13 +1,18 @@
 /* Numbers that Lua holds instead of pointers. A handle is a slot and a stamp;
  * once its object ends, the slot's stamp moves on and the old number finds
- * nothing, however long a script keeps it. Handles are exact in a double. */
+ * nothing, however long a script keeps it: a slot whose stamps are used up is
+ * never used again. Handles are exact in a double. It owns no object. */
 #pragma once
 
 #include <stdint.h>
 
+/* So many objects can have a handle at a time; one more is our mistake, and
+ * aborts. 21 bits of slot and 32 of stamp are the 53 that a double holds. */
+enum { WEFT_HANDLES_MAX = 1 << 21 };
+
 typedef struct {
   void *object;   /* NULL while the slot is free */
-  uint32_t stamp; /* of the present, or the next, object */
+  uint32_t stamp; /* of the present, or the next, object; 0 when used up */
   uint32_t next;  /* a free slot's successor + 1; 0 at the end */
 } weft_slot_t;
 

@@ -32,35 +32,50 @@
 typedef struct weft_generation weft_generation_t;
 typedef struct weft_task weft_task_t;
 
+enum {
+  WEFT_TASKS_MAX = 1 << 20, /* alive at a time; half of the handles */
+  WEFT_DEFER_TIME = 30000,  /* ms that deferred functions may wait */
+  WEFT_CLOSE_TIME = 5000    /* ms that a shield holds up the generation's end */
+};
+
 /* One wait of one task. It is a value: copy it, keep it as long as you like.
  * Once the wait has ended, in whatever way, every copy is stale and does
  * nothing, even when the task waits again or serves another request. */
 typedef struct {
   weft_task_t *task;
-  uint32_t stamp;
+  uint64_t stamp;
 } weft_await_t;
 
-/* Ends the operation behind an await that is cancelled: it must call
- * weft_await_end with UV_ECANCELED before it returns. Called from the loop. */
+/* Ends the operation behind an await that is cancelled: it must end the await
+ * with UV_ECANCELED before it returns. Called from the loop. */
 typedef void (*weft_cancel_cb)(void *operation, weft_await_t await);
 
+/*  FREE -> READY -> RUNNING -> PARKED -> READY or RUNNING ...
+ *                      |  its function has ended, its children have not
+ *                      +-> JOINING -> RUNNING, for what was deferred -> FREE
+ * A request's task goes from FREE to RUNNING at once. */
 typedef enum {
   WEFT_TASK_FREE,    /* spare, or not yet started */
   WEFT_TASK_READY,   /* in generation->ready, to be resumed */
   WEFT_TASK_RUNNING, /* on the C stack: generation->current */
   WEFT_TASK_PARKED,  /* waits for its await */
-  WEFT_TASK_JOINING  /* its function has ended; its children have not */
+  WEFT_TASK_JOINING  /* waits for its children, which were cancelled */
 } weft_task_state_t;
 
+/* Its memory lives as long as the generation, so that a stale await can always
+ * look at the stamp. All but the first group is reset when a task ends. */
 struct weft_task {
-  /* what runs */
+  /* kept from one task to the next */
   weft_generation_t *generation;
   lua_State *co;  /* NULL after it died, until another is needed */
   int co_ref;     /* pins it */
-  int record_ref; /* the Lua side's table of this task; LUA_NOREF if none */
-  double handle;  /* 0 while FREE */
-  uint8_t state;  /* weft_task_state_t */
+  uint64_t stamp; /* odd while an await is pending; only ever grows */
   /* its place */
+  double handle;        /* 0 while FREE */
+  int record_ref;       /* the Lua side's table of this task; or LUA_NOREF */
+  uint8_t state;        /* weft_task_state_t */
+  bool started;         /* what runs on co was resumed once */
+  bool finishing;       /* that is generation->entries.finish */
   weft_task_t *parent;  /* NULL for a request or a background task */
   weft_list_t children; /* of weft_task_t.sibling */
   weft_list_t sibling;  /* in parent->children, or generation->roots */
@@ -68,17 +83,18 @@ struct weft_task {
   /* waiting */
   weft_cancel_cb cancel; /* of the present await */
   void *operation;
-  uint32_t stamp;     /* odd while an await is pending */
   weft_timer_t timer; /* of a sleep or a park with a time-out */
   bool woken;         /* wake came before park */
-  bool started;       /* its function was resumed once */
+  bool turn;          /* parked for nothing but the others' turn */
   /* cancellation */
   bool cancelled;
-  bool overdue;     /* cancelled because the request's time is over */
-  bool abandoned;   /* it ignored that too often: never resumed again */
-  bool finishing;   /* its deferred functions run */
-  uint16_t masked;  /* depth of shields: cancellation waits */
-  uint16_t ignored; /* how often a cancellation was raised since */
+  bool overdue;       /* cancelled because the request's time is over */
+  bool forced;        /* no mask holds the cancellation any longer */
+  bool sheltered;     /* started while its parent was masked */
+  bool abandoned;     /* it ignored that too often: never resumed again */
+  uint16_t masked;    /* depth of shields: cancellation waits */
+  uint16_t ignored;   /* how often a cancellation was raised since */
+  weft_timer_t bound; /* of what deferred functions wait for */
   /* told when the function has ended, before children are joined; what it
    * returned is on co's stack, which is empty if it did not return; or NULL */
   void (*on_done)(weft_task_t *task, void *data);
@@ -86,7 +102,9 @@ struct weft_task {
 };
 
 /* A task with nothing to do yet; its function and arguments go onto task->co,
- * then weft_task_run or weft_task_schedule starts it. `parent` may be NULL. */
+ * then weft_task_run or weft_task_schedule starts it. `parent` may be NULL. If
+ * Lua has no memory it raises, and there is no task. A child of a cancelled
+ * task is cancelled, and so is every task of a closing generation. */
 weft_task_t *weft_task_new(weft_generation_t *generation, weft_task_t *parent);
 /* Starts it now; only from the loop. What is on task->co is the function and
  * its arguments. */
@@ -99,10 +117,19 @@ void weft_task_schedule(weft_task_t *task);
  * one; its children's too. Fine for a task that has ended. `overdue` says that
  * a deadline is the reason. */
 void weft_task_cancel(weft_task_t *task, bool overdue);
+/* Whether that is in force: not while the task is masked. */
+bool weft_task_is_interrupted(const weft_task_t *task);
+/* While masked, the cancellation of a task, and of children it starts
+ * meanwhile, waits. Calls nest. */
+void weft_task_mask(weft_task_t *task);
+void weft_task_unmask(weft_task_t *task);
 /* The running task; NULL outside of one. */
 weft_task_t *weft_task_current(lua_State *L);
 /* The task of a handle, or NULL. */
 weft_task_t *weft_task_get(weft_generation_t *generation, double handle);
+/* Cancels all tasks of a generation that is closing; what is still there
+ * close_time later is cancelled through its masks. */
+void weft_task_close_all(weft_generation_t *generation);
 /* Frees the memory of a generation's tasks; none is alive. */
 void weft_task_free_spare(weft_generation_t *generation);
 /* uv_idle callback of the generation: runs what is ready. */
@@ -110,11 +137,12 @@ void weft_task_on_ready(uv_idle_t *idle);
 
 /* 0, with the running task, if it may wait. Otherwise what the caller returns
  * at once: the cancellation's status is on the stack. Raises where no wait is
- * possible: outside a task, or in a message handler. */
+ * possible: outside a task, in a message handler, below a C function. */
 int weft_await_refused(lua_State *L, weft_task_t **task);
-weft_await_t weft_await_begin(weft_task_t *task,
-                              weft_cancel_cb cancel,
-                              void *operation);
+/* Raises where no wait is possible, and gives the running task. */
+weft_task_t *weft_await_check(lua_State *L);
+weft_await_t
+weft_await_begin(weft_task_t *task, weft_cancel_cb cancel, void *operation);
 int weft_await_yield(lua_State *L);
 /* What a coroutine yields when it waits, so that the loop, and our
  * coroutine.resume on the way, tell it from a script's own yield. */
@@ -123,7 +151,10 @@ void *weft_await_mark(void);
 bool weft_await_live(weft_await_t await);
 /* The state to push results on, behind the status; NULL if it is stale. */
 lua_State *weft_await_push(weft_await_t await, int status);
-/* Ends it: resumes the task now if the loop called us, else at its next turn. */
+/* Ends it: resumes the task now if the loop called us, else at its next turn.
+ */
 void weft_await_end(weft_await_t await);
-/* The common case of both: a status and nothing behind it. */
+/* The same, but always at its next turn: for what ends many at once. */
+void weft_await_end_later(weft_await_t await);
+/* The common case: a status and nothing behind it. */
 void weft_await_finish(weft_await_t await, int status);

@@ -141,22 +141,24 @@ describe("fetch", function()
     end)
 
     it("256 to one host at most; more requests stand in line", function()
-      local most, order, tasks = 0, {}, {}
+      local most, order, tasks, open = 0, {}, {}, false
       local upstream
       upstream = testing.upstream(function(request)
         order[#order + 1] = request.path
         most = math.max(most, upstream:connections())
-        weft.sleep(0.1)
+        while not open do weft.sleep(0.01) end
         return "ok"
       end)
       for i = 1, 300 do tasks[i] = weft.spawn(weft.fetch, upstream.url .. "/" .. i) end
       local late = weft.spawn(weft.fetch, upstream.url, { timeout = 0.05 })
-      for i = 1, 300 do assert.equal("ok", assert(tasks[i]:await()).body) end
-      assert.equal(256, most)
-      for i = 257, 300 do assert.equal("/" .. i, order[i]) end
       local _, err = late:await()
       assert.equal("timeout", err.code)
       assert.matches("waiting for a free connection; timeout is 0.05 s", err.message)
+      eventually(function() return #order == 256 end, 20)
+      open = true
+      for i = 1, 300 do assert.equal("ok", assert(tasks[i]:await()).body) end
+      assert.equal(256, most)
+      for i = 257, 300 do assert.equal("/" .. i, order[i]) end
       upstream:close()
     end)
 
@@ -325,9 +327,11 @@ describe("fetch", function()
     end)
 
     it("the task that asks is wanted, also while names are looked up", function()
-      local tasks = {} -- more than there are threads, so that some have to wait
+      -- more than there are threads, so that some have to wait; no names, so that no server is
+      -- asked
+      local tasks, label = {}, ("a"):rep(80)
       for i = 1, 50 do
-        tasks[i] = weft.spawn(weft.fetch, ("http://cancelled-%d.invalid/"):format(i))
+        tasks[i] = weft.spawn(weft.fetch, ("http://%s%d.invalid/"):format(label, i))
       end
       weft.sleep(0)
       for i = 50, 1, -1 do tasks[i]:cancel() end
@@ -394,7 +398,7 @@ describe("fetch", function()
     local before = core.task_count()
     weft.spawn(function()
       weft.spawn(weft.fetch, upstream.url)
-      weft.spawn(weft.fetch, "http://no-such-host-either.invalid/")
+      weft.spawn(weft.fetch, "http://" .. ("b"):rep(80) .. ".invalid/")
       weft.sleep(0.01)
     end):await()
     eventually(function() return core.task_count() == before end)
