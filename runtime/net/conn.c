@@ -20,17 +20,19 @@
 #include "http/writer.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-  IN_HIGH = 64 * 1024,        /* pipelined bytes held while one request runs */
-  UNSENT_HIGH = 256 * 1024,   /* no next request while a client reads nothing */
-  LINGER_MAX = 256 * 1024,    /* bytes dropped after a refusal */
-  LINGER_TIME = 2000,         /* ms */
-  TRIM_TIME = 1000,           /* ms idle until the head's memory goes back */
-  DEADLINE_GRACE = 5000       /* ms from on_deadline to our own 504 */
+  /* Pipelined requests wait as bytes, and no more of them are read past this.
+   * A limit on their number would count what nobody has parsed yet. */
+  IN_HIGH = 64 * 1024,
+  UNSENT_HIGH = 256 * 1024, /* no next request while a client reads nothing */
+  LINGER_MAX = 256 * 1024,  /* bytes dropped behind the last answer */
+  LINGER_TIME = 2000,       /* ms */
+  TRIM_TIME = 1000,         /* ms idle until the head's memory goes back */
+  DRAIN_GRACE = 200,    /* ms idle at a drain: a request may be on its way */
+  DEADLINE_GRACE = 5000 /* ms from on_deadline to our own 504 */
 };
 
 static void on_timer(weft_timer_t *timer);
@@ -58,29 +60,56 @@ static uint64_t now(const weft_conn_t *conn)
   return weft_loop_now(conn->stream.loop);
 }
 
-static void set_state(weft_conn_t *conn, weft_conn_state_t next)
+/* (Re)starts the clock of the state. */
+static void start_clock(weft_conn_t *conn)
 {
   const weft_server_limits_t *limits = &conn->server->limits;
+  uint64_t time = 0;
+  switch ((weft_conn_state_t)conn->state) {
+  case WEFT_CONN_IDLE:
+    time = conn->server->draining ? DRAIN_GRACE : limits->idle_timeout;
+    break;
+  case WEFT_CONN_HEAD:
+    time = limits->header_timeout;
+    break;
+  case WEFT_CONN_RECEIVING:
+  case WEFT_CONN_DISCARDING:
+    time = limits->body_timeout;
+    break;
+  case WEFT_CONN_LINGERING:
+    time = LINGER_TIME;
+    break;
+  case WEFT_CONN_ANSWERING:
+  case WEFT_CONN_CLOSING:
+    conn->state_due = 0;
+    return;
+  }
+  conn->state_due = now(conn) + time;
+}
+
+static void set_state(weft_conn_t *conn, weft_conn_state_t next)
+{
   assert(next == WEFT_CONN_CLOSING ? conn->state != WEFT_CONN_CLOSING
                                    : next_states[conn->state] & BIT(next));
   conn->state = (uint8_t)next;
-  switch (next) {
-  case WEFT_CONN_IDLE:
-    conn->state_due = now(conn) + limits->idle_timeout;
-    break;
-  case WEFT_CONN_HEAD:
-    conn->state_due = now(conn) + limits->header_timeout;
-    break;
-  case WEFT_CONN_DISCARDING:
-    conn->state_due = now(conn) + limits->body_timeout;
-    break;
-  case WEFT_CONN_LINGERING:
-    conn->state_due = now(conn) + LINGER_TIME;
-    break;
-  default:
-    conn->state_due = 0;
-  }
   conn->discarded = 0;
+  start_clock(conn);
+}
+
+/* When the state is over, as things are; 0 for never. A body's time runs while
+ * somebody waits for it, and the time of being idle or lingering begins once
+ * the last answer is on its way: until then stall_due watches. */
+static uint64_t due_of_state(const weft_conn_t *conn)
+{
+  switch ((weft_conn_state_t)conn->state) {
+  case WEFT_CONN_RECEIVING:
+    return conn->exchange.body_wanted ? conn->state_due : 0;
+  case WEFT_CONN_IDLE:
+  case WEFT_CONN_LINGERING:
+    return weft_stream_unsent(&conn->stream) ? 0 : conn->state_due;
+  default:
+    return conn->state_due;
+  }
 }
 
 int weft_conn_accept(weft_server_t *server,
@@ -89,8 +118,8 @@ int weft_conn_accept(weft_server_t *server,
 {
   weft_conn_t *conn = weft_calloc(sizeof(*conn));
   conn->server = server;
-  int status = weft_stream_open(
-      &conn->stream, server->loop, unix_socket, &stream_events);
+  int status = weft_stream_open(&conn->stream, server->loop, unix_socket,
+                                &stream_events);
   weft_timer_init(&conn->timer, on_timer);
   weft_parser_init(&conn->parser, HTTP_REQUEST, &server->limits.parser);
   weft_server_opened(server, &conn->node);
@@ -103,7 +132,7 @@ int weft_conn_accept(weft_server_t *server,
   }
   if (!unix_socket)
     uv_tcp_nodelay(&conn->stream.uv.tcp, 1);
-  conn->state_due = now(conn) + server->limits.idle_timeout;
+  start_clock(conn);
   settle(conn);
   return 0;
 }
@@ -122,21 +151,31 @@ static void on_closed(weft_stream_t *stream)
   free(conn);
 }
 
+/* With `reset` what the client got is not taken for all there is. */
+static void close_now(weft_conn_t *conn, bool reset)
+{
+  set_state(conn, WEFT_CONN_CLOSING);
+  weft_timer_clear(conn->stream.loop, &conn->timer);
+  weft_stream_close(&conn->stream, reset);
+}
+
+static void tell_gone(weft_conn_t *conn, int status)
+{
+  if (!conn->exchange.running)
+    return;
+  conn->exchange.running = false;
+  conn->server->handler.on_gone(conn->server->handler.data, &conn->exchange,
+                                status);
+}
+
 /* Closes at once; a running exchange is told why. */
 static void drop(weft_conn_t *conn, int status)
 {
   if (conn->state == WEFT_CONN_CLOSING)
     return;
-  bool reset = weft_stream_unsent(&conn->stream) > 0 ||
-               (conn->exchange.running && conn->exchange.answered);
-  set_state(conn, WEFT_CONN_CLOSING);
-  if (conn->exchange.running) {
-    conn->exchange.running = false;
-    conn->server->handler.on_gone(
-        conn->server->handler.data, &conn->exchange, status);
-  }
-  weft_timer_clear(conn->stream.loop, &conn->timer);
-  weft_stream_close(&conn->stream, reset);
+  close_now(conn, weft_stream_unsent(&conn->stream) > 0 ||
+                      (conn->exchange.running && conn->exchange.answered));
+  tell_gone(conn, status);
 }
 
 void weft_conn_close(weft_conn_t *conn) { drop(conn, UV_ECANCELED); }
@@ -151,12 +190,23 @@ static void linger(weft_conn_t *conn)
   weft_stream_shutdown(&conn->stream);
 }
 
+/* A client sees that a body with a length or in chunks is torn, and gets what
+ * there is of it. One that ends with the connection only a reset can tear. */
+void weft_conn_torn(weft_conn_t *conn)
+{
+  if (conn->exchange.until_close)
+    close_now(conn, true);
+  else
+    linger(conn);
+  settle(conn);
+}
+
+/* What an idle client has sent by now is still answered. */
 void weft_conn_drain(weft_conn_t *conn)
 {
-  if (conn->state == WEFT_CONN_IDLE && !conn->pumping) {
-    linger(conn);
-    settle(conn);
-  }
+  if (conn->state == WEFT_CONN_IDLE)
+    start_clock(conn);
+  settle(conn);
 }
 
 /* Answers a request that is none, and closes. */
@@ -166,9 +216,8 @@ static void refuse(weft_conn_t *conn, int status, const char *reason)
   handler->on_refused(handler->data, conn, status, reason);
   weft_buf_t *out = weft_stream_out(&conn->stream);
   weft_write_status(out, status, weft_loop_date(conn->stream.loop));
-  weft_buf_append_literal(out,
-                          "Content-Type: text/plain; charset=utf-8\r\n"
-                          "Connection: close\r\n");
+  weft_buf_append_literal(out, "Content-Type: text/plain; charset=utf-8\r\n"
+                               "Connection: close\r\n");
   weft_write_content_length(out, strlen(reason) + 1);
   weft_buf_printf(out, "\r\n%s\n", reason);
   linger(conn);
@@ -197,6 +246,13 @@ static void begin(weft_conn_t *conn)
   server->handler.on_request(server->handler.data, exchange);
 }
 
+void weft_conn_want_body(weft_conn_t *conn)
+{
+  if (conn->state == WEFT_CONN_RECEIVING)
+    start_clock(conn);
+  weft_stream_touch(&conn->stream);
+}
+
 /* Tells whoever waits for the body that something is there. */
 static void tell_body(weft_conn_t *conn)
 {
@@ -204,7 +260,6 @@ static void tell_body(weft_conn_t *conn)
   if (!exchange->running || !exchange->body_wanted)
     return;
   exchange->body_wanted = false;
-  conn->state_due = 0;
   conn->server->handler.on_body(conn->server->handler.data, exchange);
 }
 
@@ -251,8 +306,7 @@ void weft_conn_answered(weft_conn_t *conn)
     set_state(conn, WEFT_CONN_IDLE);
   else
     set_state(conn, WEFT_CONN_DISCARDING);
-  if (!conn->pumping)
-    settle(conn);
+  settle(conn);
 }
 
 /* Whether the next bytes can be parsed now, rather than kept. */
@@ -302,21 +356,21 @@ static size_t pump(weft_conn_t *conn, const char *bytes, size_t len)
   return done;
 }
 
-/* Parses what was kept, if the state allows it by now. */
+/* Parses what was kept, if the state allows it by now. Without any bytes this
+ * finds the end of a body whose last bytes were taken only now. */
 static void pump_kept(weft_conn_t *conn)
 {
-  if (conn->pumping || !conn->in.len)
-    return;
-  size_t done = pump(conn, weft_buf_bytes(&conn->in), conn->in.len);
-  if (conn->in.len) /* not if lingering dropped it */
-    weft_buf_consume(&conn->in, done);
-  if (!conn->in.len)
-    weft_loop_take_back(conn->stream.loop, &conn->in);
+  weft_buf_t *in = &conn->in;
+  size_t done = pump(conn, in->len ? weft_buf_bytes(in) : "", in->len);
+  if (in->len) /* not if lingering dropped it */
+    weft_buf_consume(in, done);
+  if (!in->len)
+    weft_loop_take_back(conn->stream.loop, in);
 }
 
 static bool wants_bytes(const weft_conn_t *conn)
 {
-  switch (conn->state) {
+  switch ((weft_conn_state_t)conn->state) {
   case WEFT_CONN_IDLE:
   case WEFT_CONN_HEAD:
     return weft_stream_unsent(&conn->stream) <= UNSENT_HIGH;
@@ -324,53 +378,88 @@ static bool wants_bytes(const weft_conn_t *conn)
     return conn->exchange.body.len < WEFT_BODY_HIGH;
   case WEFT_CONN_ANSWERING:
     return conn->in.len < IN_HIGH && !conn->exchange.body_status;
+  case WEFT_CONN_LINGERING: /* past the limit it has to wait for its end */
+    return conn->discarded < LINGER_MAX;
   default:
     return true;
   }
 }
 
+static uint64_t earlier(uint64_t due, uint64_t other)
+{
+  return due && (!other || due < other) ? due : other;
+}
+
 static void arm_timer(weft_conn_t *conn)
 {
-  size_t unsent = weft_stream_unsent(&conn->stream);
-  if (!unsent)
+  uint64_t sent = weft_stream_sent(&conn->stream);
+  if (!weft_stream_unsent(&conn->stream))
     conn->stall_due = 0;
-  else if (!conn->stall_due || unsent != conn->unsent)
+  else if (!conn->stall_due || sent != conn->sent)
     conn->stall_due = now(conn) + conn->server->limits.write_timeout;
-  conn->unsent = unsent;
+  conn->sent = sent;
 
-  uint64_t due = conn->state_due;
-  if (conn->stall_due && (!due || conn->stall_due < due))
-    due = conn->stall_due;
-  if (conn->exchange.running && conn->exchange.deadline &&
-      (!due || conn->exchange.deadline < due))
-    due = conn->exchange.deadline;
-  if (conn->state == WEFT_CONN_IDLE && conn->parser.head.headers &&
-      now(conn) + TRIM_TIME < due)
-    due = now(conn) + TRIM_TIME;
+  uint64_t due = earlier(due_of_state(conn), conn->stall_due);
+  if (conn->exchange.running)
+    due = earlier(due, conn->exchange.deadline);
+  if (conn->state == WEFT_CONN_IDLE && conn->parser.head.headers)
+    due = earlier(due, now(conn) + TRIM_TIME);
   if (due)
     weft_timer_set(conn->stream.loop, &conn->timer, due);
   else
     weft_timer_clear(conn->stream.loop, &conn->timer);
 }
 
+/* The client sends nothing more. What it asked for is still answered; what it
+ * asked for only in part is not. */
+static void after_end(weft_conn_t *conn)
+{
+  const weft_exchange_t *exchange = &conn->exchange;
+  if (conn->in.len)
+    return; /* not yet */
+  switch ((weft_conn_state_t)conn->state) {
+  case WEFT_CONN_RECEIVING:
+    if (exchange->body.len >= WEFT_BODY_HIGH)
+      return; /* the body's end may be parsed when some of it was taken */
+    if (exchange->answered) {
+      drop(conn, UV_ECONNRESET);
+    } else {
+      linger(conn);
+      tell_gone(conn, UV_ECONNRESET);
+    }
+    break;
+  case WEFT_CONN_ANSWERING:
+    if (conn->server->limits.end_is_gone)
+      drop(conn, UV_ECONNRESET);
+    break;
+  case WEFT_CONN_IDLE:
+  case WEFT_CONN_HEAD:
+  case WEFT_CONN_DISCARDING:
+    linger(conn);
+    break;
+  case WEFT_CONN_LINGERING:
+  case WEFT_CONN_CLOSING:
+    break;
+  }
+  if (conn->state == WEFT_CONN_LINGERING && !weft_stream_unsent(&conn->stream))
+    drop(conn, 0);
+}
+
 /* What every entry into this file ends with: parse what can be parsed, write,
  * read on or not, and set the timer to what is now waited for. */
 static void settle(weft_conn_t *conn)
 {
-  pump_kept(conn);
-  if (conn->state == WEFT_CONN_CLOSING)
-    return;
-  weft_list_remove(&conn->stream.touched);
-  if (conn->stream.out.len)
-    weft_stream_flush(&conn->stream);
-  if (conn->stream.ended && (conn->state == WEFT_CONN_IDLE ||
-                             conn->state == WEFT_CONN_HEAD))
-    linger(conn);
-  if (conn->state == WEFT_CONN_IDLE && conn->server->draining)
-    linger(conn);
-  if (conn->state == WEFT_CONN_LINGERING && conn->stream.ended &&
-      !weft_stream_unsent(&conn->stream))
-    drop(conn, 0);
+  if (conn->pumping || conn->state == WEFT_CONN_CLOSING)
+    return; /* who pumps settles afterwards */
+  do {
+    pump_kept(conn);
+    weft_list_remove(&conn->stream.touched);
+    if (conn->stream.out.len)
+      weft_stream_flush(&conn->stream);
+    /* once it is written there may be room for the next answer */
+  } while (conn->in.len && can_parse(conn, conn->in.len));
+  if (conn->stream.ended)
+    after_end(conn);
   if (conn->state == WEFT_CONN_CLOSING)
     return;
   if (wants_bytes(conn))
@@ -385,36 +474,26 @@ static void settle(weft_conn_t *conn)
 static void on_read(weft_stream_t *stream, const char *bytes, size_t len)
 {
   weft_conn_t *conn = WEFT_LIST_ENTRY(stream, weft_conn_t, stream);
+  size_t done = 0;
   if (conn->state == WEFT_CONN_LINGERING) {
     conn->discarded += (uint32_t)len;
-    if (conn->discarded > LINGER_MAX)
-      drop(conn, 0);
-    return;
+    done = len;
+  } else if (!conn->in.len) {
+    done = pump(conn, bytes, len);
+  } /* else settle parses it, behind what came before */
+  if (done < len && conn->state < WEFT_CONN_LINGERING) {
+    if (!conn->in.data)
+      weft_loop_lend(stream->loop, &conn->in);
+    weft_buf_append(&conn->in, bytes + done, len - done);
   }
-  if (conn->in.len) { /* settle parses it, behind what came before */
-    weft_buf_append(&conn->in, bytes, len);
-  } else {
-    size_t done = pump(conn, bytes, len);
-    if (done < len && conn->state < WEFT_CONN_LINGERING) {
-      if (!conn->in.data)
-        weft_loop_lend(stream->loop, &conn->in);
-      weft_buf_append(&conn->in, bytes + done, len - done);
-    }
-  }
-  if (conn->state == WEFT_CONN_RECEIVING && conn->exchange.body_wanted)
-    conn->state_due = now(conn) + conn->server->limits.body_timeout;
+  if (conn->state == WEFT_CONN_RECEIVING)
+    start_clock(conn);
   settle(conn);
 }
 
 static void on_end(weft_stream_t *stream)
 {
-  weft_conn_t *conn = WEFT_LIST_ENTRY(stream, weft_conn_t, stream);
-  if (conn->state == WEFT_CONN_ANSWERING && !conn->server->limits.end_is_gone)
-    return; /* it still reads: it gets its answers */
-  if (conn->state == WEFT_CONN_LINGERING &&
-      weft_stream_unsent(&conn->stream) > 0)
-    return;
-  drop(conn, UV_ECONNRESET);
+  settle(WEFT_LIST_ENTRY(stream, weft_conn_t, stream));
 }
 
 static void on_error(weft_stream_t *stream, int status)
@@ -426,8 +505,8 @@ static void on_drain(weft_stream_t *stream)
 {
   weft_conn_t *conn = WEFT_LIST_ENTRY(stream, weft_conn_t, stream);
   weft_exchange_t *exchange = &conn->exchange;
-  if (conn->state == WEFT_CONN_LINGERING)
-    conn->state_due = now(conn) + LINGER_TIME;
+  if (conn->state == WEFT_CONN_IDLE || conn->state == WEFT_CONN_LINGERING)
+    start_clock(conn);
   if (exchange->running && exchange->drain_wanted) {
     exchange->drain_wanted = false;
     conn->server->handler.on_drain(conn->server->handler.data, exchange);
@@ -440,23 +519,27 @@ static void on_deadline(weft_conn_t *conn)
 {
   weft_exchange_t *exchange = &conn->exchange;
   const weft_handler_t *handler = &conn->server->handler;
-  if (!exchange->overdue) {
+  if (exchange->answered && weft_stream_unsent(&conn->stream)) {
+    /* while the answer goes out the client's pace counts */
+    exchange->deadline = now(conn) + conn->server->limits.request_timeout;
+  } else if (!exchange->overdue) {
     exchange->overdue = true;
     exchange->deadline = now(conn) + DEADLINE_GRACE;
     handler->on_deadline(handler->data, exchange);
   } else if (exchange->answered) {
     drop(conn, UV_ETIMEDOUT);
   } else {
-    exchange->deadline = 0;
-    handler->on_gone(handler->data, exchange, UV_ETIMEDOUT);
+    tell_gone(conn, UV_ETIMEDOUT);
+    if (conn->state >= WEFT_CONN_LINGERING)
+      return;
+    exchange->running = true; /* once more: the answer is ours now */
     weft_exchange_answer(exchange, 504);
   }
 }
 
 static void on_state_due(weft_conn_t *conn)
 {
-  conn->state_due = 0;
-  switch (conn->state) {
+  switch ((weft_conn_state_t)conn->state) {
   case WEFT_CONN_HEAD:
     refuse(conn, 408, "The request's header took too long.");
     break;
@@ -474,38 +557,23 @@ static void on_state_due(weft_conn_t *conn)
 static void on_timer(weft_timer_t *timer)
 {
   weft_conn_t *conn = WEFT_LIST_ENTRY(timer, weft_conn_t, timer);
-  uint64_t at = now(conn);
-  if (conn->state == WEFT_CONN_IDLE && conn->state_due > at)
-    weft_parser_trim(&conn->parser);
+  const weft_exchange_t *exchange = &conn->exchange;
+  uint64_t at = now(conn), due = due_of_state(conn);
   if (conn->stall_due && conn->stall_due <= at &&
-      weft_stream_unsent(&conn->stream) >= conn->unsent)
+      weft_stream_sent(&conn->stream) == conn->sent)
     drop(conn, UV_ETIMEDOUT);
-  else if (conn->exchange.running && conn->exchange.deadline &&
-           conn->exchange.deadline <= at)
+  else if (exchange->running && exchange->deadline && exchange->deadline <= at)
     on_deadline(conn);
-  else if (conn->state_due && conn->state_due <= at)
+  else if (due && due <= at)
     on_state_due(conn);
+  else if (conn->state == WEFT_CONN_IDLE)
+    weft_parser_trim(&conn->parser);
   settle(conn);
 }
 
 void weft_conn_peer(weft_conn_t *conn, char address[46], int *port)
 {
-  struct sockaddr_storage peer;
-  int len = sizeof(peer);
-  *port = 0;
-  if (conn->stream.uv.handle.type != UV_TCP ||
-      uv_tcp_getpeername(
-          &conn->stream.uv.tcp, (struct sockaddr *)&peer, &len) != 0) {
-    strcpy(address, "unix");
-  } else if (peer.ss_family == AF_INET) {
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
-    uv_ip4_name(v4, address, 46);
-    *port = ntohs(v4->sin_port);
-  } else {
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
-    uv_ip6_name(v6, address, 46);
-    *port = ntohs(v6->sin6_port);
-  }
+  weft_stream_peer(&conn->stream, address, port);
 }
 
 static void on_turn(weft_stream_t *stream)

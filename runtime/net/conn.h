@@ -6,13 +6,13 @@
 #include "net/stream.h"
 
 typedef enum {
-  WEFT_CONN_IDLE,      /* between two requests */
-  WEFT_CONN_HEAD,      /* a part of a head has arrived */
-  WEFT_CONN_RECEIVING, /* an exchange runs; its request's body is arriving */
-  WEFT_CONN_ANSWERING, /* an exchange runs; its request was received whole */
-  WEFT_CONN_DISCARDING, /* answered; the rest of the body is read and dropped */
-  WEFT_CONN_LINGERING, /* write side shut; what still arrives is dropped */
-  WEFT_CONN_CLOSING    /* waits for on_closed */
+  WEFT_CONN_IDLE,       /* between two requests */
+  WEFT_CONN_HEAD,       /* a part of a head has arrived */
+  WEFT_CONN_RECEIVING,  /* an exchange runs; its request's body is arriving */
+  WEFT_CONN_ANSWERING,  /* an exchange runs; its request was received whole */
+  WEFT_CONN_DISCARDING, /* answered; what is left of the body is dropped */
+  WEFT_CONN_LINGERING,  /* write side shut; what still arrives is dropped */
+  WEFT_CONN_CLOSING     /* waits for on_closed */
 } weft_conn_state_t;
 
 struct weft_conn {
@@ -28,9 +28,9 @@ struct weft_conn {
   uint32_t discarded; /* bytes dropped while DISCARDING or LINGERING */
   /* time */
   weft_timer_t timer;
-  uint64_t state_due; /* this state's time-out; 0 for none */
-  uint64_t stall_due; /* a client that reads slowly; 0 while nothing is unsent */
-  size_t unsent;      /* at the last look, to see progress */
+  uint64_t state_due; /* this state's time-out, see due_of_state; 0 for none */
+  uint64_t stall_due; /* a client that reads nothing; 0 while all is sent */
+  uint64_t sent;      /* weft_stream_sent when stall_due was set */
   /* exchange */
   weft_exchange_t exchange;
 };
@@ -39,11 +39,15 @@ struct weft_conn {
 int weft_conn_accept(weft_server_t *server,
                      uv_stream_t *listener,
                      bool unix_socket);
-/* Stops taking requests: at once if idle, else after the running one. */
+/* Stops taking requests: soon if idle, else after the running one. */
 void weft_conn_drain(weft_conn_t *conn);
 /* Closes now; a running exchange gets on_gone with ECANCELED. */
 void weft_conn_close(weft_conn_t *conn);
+/* For net/exchange.c: on_body is owed, so the body's time-out begins. */
+void weft_conn_want_body(weft_conn_t *conn);
 /* For net/exchange.c: the response is complete. */
 void weft_conn_answered(weft_conn_t *conn);
-/* The peer as "127.0.0.1" and its port; "unix" and 0 for a unix socket. */
+/* For net/exchange.c: the response ends in its middle. */
+void weft_conn_torn(weft_conn_t *conn);
+/* As weft_stream_peer. */
 void weft_conn_peer(weft_conn_t *conn, char address[46], int *port);

@@ -30,8 +30,7 @@ static weft_buf_t *out_of(weft_exchange_t *exchange)
 
 bool weft_exchange_body_ready(const weft_exchange_t *exchange)
 {
-  return exchange->body.len || exchange->body_complete ||
-         exchange->body_status;
+  return exchange->body.len || exchange->body_complete || exchange->body_status;
 }
 
 void weft_exchange_want_body(weft_exchange_t *exchange)
@@ -43,15 +42,12 @@ void weft_exchange_want_body(weft_exchange_t *exchange)
     exchange->continued = true;
     weft_buf_append_literal(out_of(exchange), "HTTP/1.1 100 Continue\r\n\r\n");
   }
-  conn->state_due =
-      weft_loop_now(conn->stream.loop) + conn->server->limits.body_timeout;
-  weft_stream_touch(&conn->stream);
+  weft_conn_want_body(conn);
 }
 
 void weft_exchange_unwant_body(weft_exchange_t *exchange)
 {
   exchange->body_wanted = false;
-  weft_exchange_conn(exchange)->state_due = 0;
 }
 
 void weft_exchange_body_taken(weft_exchange_t *exchange)
@@ -84,10 +80,10 @@ void weft_exchange_begin_head(weft_exchange_t *exchange, int status)
   weft_conn_t *conn = weft_exchange_conn(exchange);
   exchange->answered = true;
   exchange->status = (uint16_t)status;
-  exchange->no_body = conn->parser.head.method == HTTP_HEAD || status == 204 ||
-                      status == 304;
-  weft_write_status(
-      out_of(exchange), status, weft_loop_date(conn->stream.loop));
+  exchange->no_body =
+      conn->parser.head.method == HTTP_HEAD || status == 204 || status == 304;
+  weft_write_status(out_of(exchange), status,
+                    weft_loop_date(conn->stream.loop));
 }
 
 void weft_exchange_header(weft_exchange_t *exchange,
@@ -116,9 +112,7 @@ static void end_head(weft_exchange_t *exchange)
   weft_stream_touch(&conn->stream);
 }
 
-void weft_exchange_body(weft_exchange_t *exchange,
-                        const char *body,
-                        size_t len)
+void weft_exchange_body(weft_exchange_t *exchange, const char *body, size_t len)
 {
   weft_conn_t *conn = weft_exchange_conn(exchange);
   if (exchange->status != 204 && (exchange->status != 304 || len))
@@ -144,9 +138,10 @@ void weft_exchange_stream(weft_exchange_t *exchange, int64_t len)
     exchange->chunked = !exchange->no_body;
     weft_buf_append_literal(out_of(exchange), "Transfer-Encoding: chunked\r\n");
   } else {
-    exchange->close = true; /* HTTP/1.0: the body ends with the connection */
+    exchange->close = exchange->until_close = true; /* HTTP/1.0 */
   }
-  exchange->deadline = 0; /* from here the client's pace counts, not the clock */
+  exchange->deadline =
+      0; /* from here the client's pace counts, not the clock */
   end_head(exchange);
 }
 
@@ -181,13 +176,20 @@ bool weft_exchange_want_drain(weft_exchange_t *exchange)
   return exchange->drain_wanted;
 }
 
+void weft_exchange_complete(weft_exchange_t *exchange)
+{
+  if (exchange->chunked)
+    weft_write_last_chunk(out_of(exchange));
+  exchange->chunked = false;
+  exchange->no_body = true;
+  weft_stream_touch(&weft_exchange_conn(exchange)->stream);
+}
+
 void weft_exchange_end(weft_exchange_t *exchange)
 {
   assert(exchange->running && exchange->answered);
   weft_conn_t *conn = weft_exchange_conn(exchange);
-  if (exchange->chunked)
-    weft_write_last_chunk(out_of(exchange));
-  weft_stream_touch(&conn->stream);
+  weft_exchange_complete(exchange);
   exchange->running = false;
   weft_conn_answered(conn);
 }
@@ -195,17 +197,17 @@ void weft_exchange_end(weft_exchange_t *exchange)
 void weft_exchange_abort(weft_exchange_t *exchange)
 {
   exchange->running = false;
-  weft_conn_close(weft_exchange_conn(exchange));
+  weft_conn_torn(weft_exchange_conn(exchange));
 }
 
 void weft_exchange_answer(weft_exchange_t *exchange, int status)
 {
   char body[80];
-  int len =
-      snprintf(body, sizeof(body), "%d %s\n", status, weft_status_reason(status));
+  int len = snprintf(body, sizeof(body), "%d %s\n", status,
+                     weft_status_reason(status));
   weft_exchange_begin_head(exchange, status);
-  weft_exchange_header(
-      exchange, "Content-Type", 12, "text/plain; charset=utf-8", 25);
+  weft_exchange_header(exchange, "Content-Type", 12,
+                       "text/plain; charset=utf-8", 25);
   weft_exchange_body(exchange, body, (size_t)len);
   weft_exchange_end(exchange);
 }

@@ -37,7 +37,7 @@ typedef struct {
 } weft_handler_t;
 
 struct weft_exchange {
-  void *owner; /* the handler's own; NULL when an exchange begins */
+  void *owner;       /* the handler's own; NULL when an exchange begins */
   uint64_t deadline; /* ms of the loop's clock; 0 for none */
   /* request */
   weft_buf_t body;     /* received and not yet taken */
@@ -47,15 +47,16 @@ struct weft_exchange {
   bool body_wanted;    /* on_body is owed */
   bool drain_wanted;   /* on_drain is owed */
   bool continued;      /* 100 Continue was sent */
-  bool overdue;        /* on_deadline was called; `deadline` is the grace's end */
+  bool overdue; /* on_deadline was called; `deadline` is the grace's end */
   /* response */
-  bool running; /* from on_request to weft_exchange_end or on_gone */
-  bool answered;   /* the head was written */
-  bool chunked;    /* the body goes out in chunks */
-  bool no_body;    /* HEAD, 204, 304: what is written of it is dropped */
-  bool close;      /* the connection closes after this response */
-  uint16_t status; /* of the response; 0 before its head */
-  uint64_t sent;   /* bytes of the response's body */
+  bool running;     /* from on_request to weft_exchange_end or on_gone */
+  bool answered;    /* the head was written */
+  bool chunked;     /* the body goes out in chunks */
+  bool until_close; /* the body ends with the connection */
+  bool no_body;     /* HEAD, 204, 304: what is written of it is dropped */
+  bool close;       /* the connection closes after this response */
+  uint16_t status;  /* of the response; 0 before its head */
+  uint64_t sent;    /* bytes of the response's body */
 };
 
 weft_conn_t *weft_exchange_conn(weft_exchange_t *exchange);
@@ -102,11 +103,16 @@ bool weft_exchange_write(weft_exchange_t *exchange,
 void weft_exchange_flush(weft_exchange_t *exchange);
 /* Has on_drain called once nothing is unsent; false if that is so already. */
 bool weft_exchange_want_drain(weft_exchange_t *exchange);
+/* A streamed body is whole: its end goes out, nothing can be written behind it.
+ * Fine twice. */
+void weft_exchange_complete(weft_exchange_t *exchange);
 /* The response is complete: next request, wait or close. Not before its head;
  * a streamed body is ended here. May not be called from on_gone. */
 void weft_exchange_end(weft_exchange_t *exchange);
-/* The response cannot be completed: the connection is closed so that no client
- * takes the torn body for a whole one. on_gone is not called. */
+/* The response cannot be completed: the connection ends behind what there is
+ * of it, so that no client takes the torn body for a whole one. on_gone is not
+ * called. */
 void weft_exchange_abort(weft_exchange_t *exchange);
-/* A complete response of one line of text and its end. Not after a head was begun. */
+/* A complete response of one line of text and its end. Not after a head was
+ * begun. */
 void weft_exchange_answer(weft_exchange_t *exchange, int status);

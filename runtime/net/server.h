@@ -30,7 +30,7 @@ typedef struct weft_server {
   weft_list_t conns;     /* of weft_conn_t.node */
   uint32_t conn_count;
   bool draining;
-  bool accept_paused; /* as many connections as limits allow */
+  uint64_t warned_at; /* ms of the loop's clock: of a failure to accept */
   void (*on_empty)(struct weft_server *server); /* drained and all closed */
   void *data;                                   /* of whoever opened it */
 } weft_server_t;
@@ -44,11 +44,13 @@ struct weft_listener {
   } uv;
   weft_server_t *server;
   weft_list_t node;
-  char *path;    /* of a unix socket, which is removed at the end; or NULL */
-  char name[80]; /* "http://127.0.0.1:8080", "unix:/run/weft.sock" */
+  bool paused; /* the kernel's next connection is held back: server is full */
+  char name[120]; /* "http://127.0.0.1:8080", "unix:/run/weft.sock" */
 };
 
 void weft_server_defaults(weft_server_limits_t *limits);
+/* Copies limits and handler. It allows fewer connections than `limits` if the
+ * process may not open so many files. */
 void weft_server_init(weft_server_t *server,
                       weft_loop_t *loop,
                       const weft_server_limits_t *limits,

@@ -2,7 +2,10 @@
 
 #include "base/alloc.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 
 /* A write in flight: the request and the bytes it writes. */
 typedef struct weft_write {
@@ -40,9 +43,26 @@ static void fail(weft_stream_t *stream, int status)
   stream->events->on_error(stream, status);
 }
 
+/* libuv takes a hang-up behind a short read for an orderly end: if it was a
+ * reset, the kernel still knows. */
+static int hidden_error(weft_stream_t *stream)
+{
+  uv_os_fd_t fd;
+  int error = 0;
+  socklen_t len = sizeof(error);
+  if (uv_fileno(&stream->uv.handle, &fd) != 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    return 0; /* a pipe, say */
+  return error ? uv_translate_sys_error(error) : 0;
+}
+
 static void on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
 {
   weft_stream_t *stream = handle->data;
+  if (len == UV_EOF) {
+    int status = hidden_error(stream);
+    len = status ? status : UV_EOF;
+  }
   if (len > 0) {
     stream->events->on_read(stream, buf->base, (size_t)len);
   } else if (len == UV_EOF) {
@@ -82,7 +102,7 @@ weft_buf_t *weft_stream_out(weft_stream_t *stream)
 
 void weft_stream_touch(weft_stream_t *stream)
 {
-  if (weft_list_empty(&stream->touched))
+  if (weft_list_empty(&stream->touched) && !stream->closing)
     weft_list_push(&stream->loop->touched, &stream->touched);
 }
 
@@ -129,6 +149,7 @@ static void write_rest(weft_stream_t *stream)
   weft_buf_init(&stream->out);
   uv_buf_t buf = uv_buf_init(weft_buf_bytes(&write->bytes), write->bytes.len);
   stream->writing = write;
+  stream->passed += write->bytes.len;
   int status =
       uv_write(&write->request, &stream->uv.stream, &buf, 1, on_written);
   if (status < 0) {
@@ -160,8 +181,7 @@ void weft_stream_flush_with(weft_stream_t *stream,
   uv_buf_t bufs[2];
   unsigned count = 0;
   if (stream->out.len)
-    bufs[count++] =
-        uv_buf_init(weft_buf_bytes(&stream->out), stream->out.len);
+    bufs[count++] = uv_buf_init(weft_buf_bytes(&stream->out), stream->out.len);
   if (len)
     bufs[count++] = uv_buf_init((char *)bytes, (unsigned)len);
   if (count) {
@@ -172,6 +192,7 @@ void weft_stream_flush_with(weft_stream_t *stream,
       return;
     }
     size_t sent = written > 0 ? (size_t)written : 0;
+    stream->passed += sent;
     size_t from_out = sent < stream->out.len ? sent : stream->out.len;
     weft_buf_consume(&stream->out, from_out);
     sent -= from_out;
@@ -190,10 +211,34 @@ size_t weft_stream_unsent(const weft_stream_t *stream)
   return stream->out.len + uv_stream_get_write_queue_size(&stream->uv.stream);
 }
 
+uint64_t weft_stream_sent(const weft_stream_t *stream)
+{
+  return stream->passed - uv_stream_get_write_queue_size(&stream->uv.stream);
+}
+
 void weft_stream_shutdown(weft_stream_t *stream)
 {
   stream->shut = true;
   weft_stream_flush(stream);
+}
+
+void weft_stream_peer(const weft_stream_t *stream, char address[46], int *port)
+{
+  struct sockaddr_storage peer;
+  int len = sizeof(peer);
+  *port = 0;
+  if (stream->uv.handle.type != UV_TCP ||
+      uv_tcp_getpeername(&stream->uv.tcp, (struct sockaddr *)&peer, &len)) {
+    strcpy(address, "unix");
+  } else if (peer.ss_family == AF_INET) {
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
+    uv_ip4_name(v4, address, 46);
+    *port = ntohs(v4->sin_port);
+  } else {
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
+    uv_ip6_name(v6, address, 46);
+    *port = ntohs(v6->sin6_port);
+  }
 }
 
 static void on_closed(uv_handle_t *handle)

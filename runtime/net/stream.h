@@ -38,9 +38,10 @@ struct weft_stream {
   } uv;
   weft_loop_t *loop;
   const weft_stream_events_t *events;
-  weft_buf_t out;            /* to be written */
+  weft_buf_t out;             /* to be written */
   struct weft_write *writing; /* what the kernel did not take; NULL if none */
-  weft_list_t touched;       /* in loop->touched until on_turn */
+  uint64_t passed;            /* bytes given to libuv since the stream opened */
+  weft_list_t touched;        /* in loop->touched until on_turn */
   bool reading, ended, failed, closing;
   bool shut; /* shut the writing side once all is written */
 };
@@ -56,7 +57,7 @@ void weft_stream_read_stop(weft_stream_t *stream);
 
 /* Where to append bytes to be written; then weft_stream_touch or _flush. */
 weft_buf_t *weft_stream_out(weft_stream_t *stream);
-/* Has on_turn called before the loop waits again. */
+/* Has on_turn called before the loop waits again; not once it is closing. */
 void weft_stream_touch(weft_stream_t *stream);
 /* Writes now what can be written now; the rest follows by itself. May call
  * on_error, never on_drain. */
@@ -68,6 +69,11 @@ void weft_stream_flush_with(weft_stream_t *stream,
                             size_t len);
 /* Bytes that are not yet in the kernel. */
 size_t weft_stream_unsent(const weft_stream_t *stream);
+/* Bytes that the kernel has taken since the stream opened: grows while the
+ * peer reads. */
+uint64_t weft_stream_sent(const weft_stream_t *stream);
+/* The peer as "127.0.0.1" and its port; "unix" and 0 for a unix socket. */
+void weft_stream_peer(const weft_stream_t *stream, char address[46], int *port);
 /* Shuts the writing side when all is written. */
 void weft_stream_shutdown(weft_stream_t *stream);
 /* Drops what is unsent and closes; fine twice. on_closed follows. With `reset`

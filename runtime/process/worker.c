@@ -44,6 +44,9 @@ static void close_handles(worker_t *worker)
   weft_timer_clear(&worker->loop, &worker->deadline);
   uv_close((uv_handle_t *)&worker->term, NULL);
   uv_close((uv_handle_t *)&worker->interrupt, NULL);
+  /* the end has come: one more of them must not turn it into a death */
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
   weft_pool_close(worker->pool);
 }
 
