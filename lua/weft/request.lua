@@ -7,9 +7,11 @@ local cookies = require "weft.cookies"
 local core = require "weft.core"
 local errors = require "weft.errors"
 local exchange = require "weft.exchange"
-local headers = require "weft.headers"
 local json = require "weft.json"
+local negotiate = require "weft.negotiate"
 local query = require "weft.query"
+local request_body = require "weft.request_body"
+local request_headers = require "weft.request_headers"
 
 ---@class weft.Request
 ---@field method string
@@ -34,15 +36,24 @@ local query = require "weft.query"
 ---@field app table
 ---@field route table|false { method, pattern, where }; false before a route was found
 ---@field received_at number seconds since 1970
+---@field max_body_size integer? the app's limit counts unless a middleware sets this
 local Request = { __name = "weft.Request" }
 
 local M = { Request = Request }
 
 function Request:__tostring() return ("weft.Request (%s %s)"):format(self.method, self.path) end
 
+-- ---- fields ----
+
+local getters = {}
+
+--- Raises at the line that reads the field, however many getters lie between.
 local function too_late(name)
+  if core.cancelled() then error(errors.cancelled(), 0) end -- the client is gone: no fault
+  local here, level = debug.getinfo(1, "S").source, 2
+  while (debug.getinfo(level, "S") or {}).source == here do level = level + 1 end
   error(("request.%s was first read after the response was complete: read it before"):format(name),
-    4)
+    level)
 end
 
 local function part(request, name, which)
@@ -51,70 +62,40 @@ local function part(request, name, which)
   return value
 end
 
--- ---- headers: read one by one from C, copied only if somebody writes or iterates ----
-
-local Lazy = { __name = "weft.Headers" }
-
-local function materialise(lazy)
-  local list = exchange.headers(lazy[1])
-  if not list then too_late "headers" end
-  local all = headers.new()
-  for i = 1, #list, 2 do headers.add(all, list[i], list[i + 1]) end
-  rawset(lazy, 2, all)
-  return all
-end
-
-function Lazy.__index(lazy, name)
-  local all = rawget(lazy, 2)
-  if all then return all[name] end
-  if type(name) ~= "string" then
-    if type(name) == "number" then return nil end
-    error("header names are strings", 2)
-  end
-  local value, count = exchange.header(lazy[1], name:lower())
-  if count < 0 then too_late "headers" end
-  if count > 1 then return materialise(lazy)[name] end
+function getters.target(request)
+  local value = part(request, "target", exchange.TARGET)
   return value
 end
 
-function Lazy.__newindex(lazy, name, value)
-  local all = rawget(lazy, 2) or materialise(lazy)
-  return headers.set(all, name, value)
+function getters.raw_path(request)
+  local value = part(request, "raw_path", exchange.RAW_PATH)
+  return value
 end
-
-function Lazy.__pairs(lazy) return pairs(rawget(lazy, 2) or materialise(lazy)) end
-
-function Lazy.__tostring(lazy) return tostring(rawget(lazy, 2) or materialise(lazy)) end
-
--- ---- fields ----
-
-local prefix, last_id = core.random_hex(6), 0
-
-local function next_id()
-  last_id = (last_id + 1) % 0x100000000
-  return ("%s%08x"):format(prefix, last_id)
-end
-
-local getters = {}
-
-function getters.target(request) return part(request, "target", exchange.TARGET) end
-
-function getters.raw_path(request) return part(request, "raw_path", exchange.RAW_PATH) end
 
 function getters.query_string(request)
   return part(request, "query_string", exchange.QUERY) or ""
 end
 
+--- What stands for the host and the port: that of the target, or the Host header.
+function getters._authority(request)
+  return part(request, "host", exchange.AUTHORITY) or request.headers["host"] or ""
+end
+
 function getters.headers(request)
-  local lazy = setmetatable({ request._handle }, Lazy)
-  return lazy
+  local fields = request_headers.new(request._handle)
+  return fields
 end
 
 function getters.state() return {} end
 
 function getters.params() return {} end
 
-function getters.id() return next_id() end
+local prefix, last_id = core.random_hex(6), 0
+
+function getters.id()
+  last_id = (last_id + 1) % 0x100000000
+  return ("%s%08x"):format(prefix, last_id)
+end
 
 function getters.scheme() return "http" end
 
@@ -127,43 +108,66 @@ local function parse_query(request)
   return values
 end
 
-function getters.query(request) return parse_query(request) end
-
-function getters.cookies(request) return cookies.parse(request.headers["cookie"]) end
-
-local function info(request, name)
-  local minor, address, port, announced = exchange.info(request._handle)
-  if not minor then too_late(name) end
-  rawset(request, "http_version", minor == 0 and "1.0" or "1.1")
-  rawset(request, "peer", { address = address, port = port })
-  rawset(request, "_announced", announced)
-  return rawget(request, name)
+function getters.query(request)
+  local values = parse_query(request)
+  return values
 end
 
-function getters.http_version(request) return info(request, "http_version") end
+function getters.cookies(request)
+  local line = request.headers["cookie"]
+  if line and line:find(",", 1, true) then -- maybe several lines: those are one list
+    line = table.concat(request:header_values "cookie", "; ")
+  end
+  return cookies.parse(line)
+end
 
-function getters.peer(request) return info(request, "peer") end
+--- What C tells together becomes fields together; what a middleware has set stays.
+local function info(request, name, label)
+  local minor, address, port, announced = exchange.info(request._handle)
+  if not minor then too_late(label or name) end
+  local told = {
+    http_version = minor == 0 and "1.0" or "1.1",
+    peer = { address = address, port = port },
+    _announced = announced,
+  }
+  for field, value in pairs(told) do
+    if rawget(request, field) == nil then rawset(request, field, value) end
+  end
+  return told[name]
+end
 
-function getters._announced(request) return info(request, "_announced") end
+function getters.http_version(request)
+  local value = info(request, "http_version")
+  return value
+end
+
+function getters.peer(request)
+  local value = info(request, "peer")
+  return value
+end
+
+--- The body's length; -1 if the client does not say it before.
+function getters._announced(request)
+  local value = info(request, "_announced", "body")
+  return value
+end
 
 function getters.ip(request) return request.peer.address end
 
-local function authority(request)
-  return part(request, "host", exchange.AUTHORITY) or request.headers["host"] or ""
-end
-
 function getters.host(request)
-  local full = authority(request)
-  return (full:match "^(%[.*%])" or full:match "^([^:]*)"):lower()
+  local full = request._authority
+  local host = full:match "^%[.*%]" or full:match "^[^:]*"
+  return (host:lower():gsub("%.$", ""))
 end
 
 function getters.port(request)
-  return tonumber(authority(request):match ":(%d+)$") or (request.scheme == "https" and 443 or 80)
+  return tonumber(request._authority:match ":(%d+)$") or (request.scheme == "https" and 443 or 80)
 end
 
 function getters.url(request)
+  local port = request.port ~= (request.scheme == "https" and 443 or 80) and ":" .. request.port
   local text = request.query_string
-  return ("%s://%s%s%s"):format(request.scheme, authority(request):lower(), request.raw_path,
+  return ("%s://%s%s%s%s"):format(request.scheme, request.host, port or "", request.raw_path,
     text ~= "" and "?" .. text or "")
 end
 
@@ -183,87 +187,36 @@ end
 ---@param name string
 ---@return string[]
 function methods:header_values(name)
-  local lazy = self.headers
-  if getmetatable(lazy) ~= Lazy then return headers.values(lazy, name) end
-  return headers.values(rawget(lazy, 2) or materialise(lazy), name)
+  local list = request_headers.values(self.headers, name)
+  return list
 end
+
+--- Which of these media types the client wants most: `request:accepts("text/html", "text/plain")`.
+---@param ... string in our order of preference
+---@return string? # nil when it wants none of them
+function methods:accepts(...) return negotiate.accepts(self.headers["accept"], { ... }) end
 
 --- Whether the client is gone, so that nobody will read the response.
 ---@return boolean
 function methods:is_disconnected() return not exchange.alive(self._handle) end
 
-local function refuse_body(request, status, message)
-  request._body_refused = { status, message }
-  error(errors.new_abort(status, message, { close = true }), 0)
-end
-
-local REASONS = {
-  [400] = "The request's body is not framed as HTTP.",
-  [408] = "The request's body took too long.",
-}
-
-local function read_chunk(request)
-  local bytes, err, status = exchange.read(request._handle)
-  if err then error(err, 0) end
-  if status then refuse_body(request, status, REASONS[status]) end
-  return bytes
-end
-
-local function next_chunk(request)
-  if rawget(request, "_body") then
-    if request._replayed then return nil end
-    request._replayed = true
-    return request._body ~= "" and request._body or nil
-  end
-  return read_chunk(request)
-end
-
---- Goes through the body as it arrives; it never is in memory as a whole. Once, unless `body`
--- has read it before: then every call gives the same bytes.
----@return fun(request: weft.Request): string?
----@return weft.Request
-function methods:chunks()
-  if rawget(self, "_body") then
-    self._replayed = false
-  elseif rawget(self, "_chunked_at") then
-    error("the body was already read by chunks(), at " .. self._chunked_at, 2)
-  else
-    local caller = debug.getinfo(2, "Sl")
-    self._chunked_at = ("%s:%d"):format(caller.short_src, caller.currentline)
-  end
-  return next_chunk, self
-end
-
---- The whole body; a second call returns the same. Over the app's `max_body_size`: 413.
+--- The whole body; a second call returns the same. Over `max_body_size`: 413.
 ---@return string
 function methods:body()
-  local body = rawget(self, "_body")
-  if body then return body end
-  if rawget(self, "_chunked_at") then
-    error("the body was already read by chunks(), at " .. self._chunked_at, 2)
-  end
-  local refused = rawget(self, "_body_refused")
-  if refused then refuse_body(self, refused[1], refused[2]) end
   local limit = rawget(self, "max_body_size") or self.app.max_body_size
-  local too_large = ("The request's body is larger than %d bytes."):format(limit)
-  if self._announced > limit then refuse_body(self, 413, too_large) end
-  if self._announced == 0 then
-    self._body = ""
-    return ""
-  end
-  local parts, size = {}, 0
-  for bytes in read_chunk, self do
-    size = size + #bytes
-    if size > limit then refuse_body(self, 413, too_large) end
-    parts[#parts + 1] = bytes
-  end
-  self._body = table.concat(parts)
-  return self._body
+  local body = request_body.whole(self, limit)
+  return body
 end
 
---- The same as `body`.
----@return string
-function methods:text() return self:body() end
+methods.text = methods.body
+
+--- Goes through the body as it arrives; it never is in memory as a whole, and has no limit. Once,
+-- unless `body` has read it before: then every call gives the same bytes.
+---@return fun(): string?
+function methods:chunks()
+  local next_chunk = request_body.chunks(self)
+  return next_chunk
+end
 
 --- The body as JSON; a body that is none gives the client a 400.
 ---@return any
@@ -275,20 +228,25 @@ function methods:json()
   return value
 end
 
+local UTF8 = { ["utf-8"] = true, utf8 = true, ["us-ascii"] = true }
+
 --- The fields of a form body (`application/x-www-form-urlencoded`), each name's last value.
 ---@return table<string, string> values
 ---@return table<string, string[]> lists
 function methods:form()
-  if not rawget(self, "_form") then
-    local kind = (self.headers["content-type"] or ""):lower():match "^%s*([^;%s]*)"
-    if kind ~= "application/x-www-form-urlencoded" then
-      errors.abort(415, "The body is not a form (application/x-www-form-urlencoded).")
-    end
-    local values, lists = query.parse(self:body())
-    if not values then errors.abort(400, "The form has too many fields.") end
-    self._form, self._form_lists = values, lists
+  if rawget(self, "_form") then return self._form, self._form_lists end
+  local kind = (self.headers["content-type"] or ""):lower()
+  if kind:match "^%s*([^;%s]*)" ~= "application/x-www-form-urlencoded" then
+    errors.abort(415, "The body is not a form (application/x-www-form-urlencoded).")
   end
-  return self._form, self._form_lists
+  local charset = kind:match ";%s*charset%s*=%s*\"?([^%s;\"]*)"
+  if charset and not UTF8[charset] then
+    errors.abort(400, "The form is not encoded as UTF-8.")
+  end
+  local values, lists = query.parse(self:body())
+  if not values then errors.abort(400, "The form has too many fields.") end
+  self._form, self._form_lists = values, lists
+  return values, lists
 end
 
 function Request.__index(request, key)
@@ -316,6 +274,16 @@ function M.new(handle, method, path, app)
     route = false,
   }, Request)
   return request
+end
+
+local KEPT = { "target", "raw_path", "query_string", "_authority", "peer" }
+
+--- Reads all that C has, so that whoever hears of the request's end finds it there, also when the
+-- client is gone.
+---@param request weft.Request
+function M.keep(request)
+  for _, name in ipairs(KEPT) do rawset(request, name, request[name]) end
+  request_headers.keep(request.headers)
 end
 
 return M

@@ -3,10 +3,10 @@
 -- task of its own.
 
 local core = require "weft.core"
+local error_response = require "weft.error_response"
 local errors = require "weft.errors"
 local exchange = require "weft.exchange"
 local headers = require "weft.headers"
-local log = require "weft.log"
 local requests = require "weft.request"
 local stdlib = require "weft.stdlib"
 local task = require "weft.task"
@@ -19,14 +19,18 @@ local METHODS = exchange.METHODS
 local new_request = requests.new
 local is_headers, valid_status = headers.is, exchange.valid_status
 
+-- ---- writing ----
+
 --- Checks what a script may have put into a response's fields.
-local function checked(response)
-  if not exchange.valid_status(response.status) then
+local function check(response)
+  if not valid_status(response.status) then
     error(("a response's status is %s, not an integer from 200 to 599"):format(
       tostring(response.status)), 0)
   end
-  if not headers.is(response.headers) then response.headers = headers.from(response.headers) end
-  if not response.streaming and type(response.body) ~= "string" then
+  if not is_headers(response.headers) then response.headers = headers.from(response.headers) end
+  if response.streaming then
+    if not response._producer then error("a response is streaming, but made by no stream", 0) end
+  elseif type(response.body) ~= "string" then
     if response.body ~= nil and type(response.body) ~= "number" then
       error(("a response's body is a %s, not a string"):format(type(response.body)), 0)
     end
@@ -40,12 +44,16 @@ local function add_cookies(response)
   end
 end
 
---- Writes a streaming response: the head, then what its producer writes. Raises what it raises.
-local function write_stream(handle, request, response)
-  local announced = tonumber(response.headers["Content-Length"])
-  if not exchange.stream(handle, response.status, response.headers, announced) then return end
+--- The length of a stream's body, if the script says it.
+local function announced_length(fields)
+  local length = fields["Content-Length"]
+  return length and length:find "^%d+$" and tonumber(length) or nil
+end
+
+--- Runs a stream's producer, and holds it to the length that was announced.
+local function produce(handle, producer, length)
   local written = 0
-  local write = function(chunk)
+  producer(function(chunk)
     if type(chunk) ~= "string" then
       if type(chunk) ~= "number" then
         error(("write takes a string, not %s"):format(type(chunk)), 2)
@@ -53,77 +61,97 @@ local function write_stream(handle, request, response)
       chunk = tostring(chunk)
     end
     written = written + #chunk
-    if announced and written > announced then
-      error(("the stream is longer than its Content-Length, %d bytes"):format(announced), 2)
+    if length and written > length then
+      error(("the stream is longer than its Content-Length, %d bytes"):format(length), 2)
     end
     local _, err = exchange.write(handle, chunk)
     if err then error(err, 0) end
+  end)
+  if length and written < length then
+    error(("the stream ended after %d of %d bytes"):format(written, length), 0)
   end
-  if request.method ~= "HEAD" then
-    response._producer(write)
-    if announced and written < announced then
-      error(("the stream ended after %d of %d bytes"):format(written, announced), 0)
-    end
-  end
-  exchange.complete(handle)
 end
 
 local function write(handle, request, response)
-  if not exchange.valid_status(response.status) or type(response.body) ~= "string"
-    or not headers.is(response.headers) then
-    checked(response)
-  end
+  check(response)
   if response._cookies then add_cookies(response) end
-  if rawget(request, "_close") then exchange.close(handle) end
-  if response.streaming then return write_stream(handle, request, response) end
-  exchange.respond(handle, response.status, response.headers, response.body)
+  local status, fields = response.status, response.headers
+  local length = response.streaming and announced_length(fields)
+  local begun
+  if response.streaming then
+    begun = exchange.stream(handle, status, fields, length)
+  else
+    begun = exchange.respond(handle, status, fields, response.body)
+  end
+  if not begun then return end -- the client is gone
+  if status >= 400 then error_response.log_response(request, response) end
+  if response.streaming then
+    if request.method ~= "HEAD" and status ~= 204 and status ~= 304 then
+      produce(handle, response._producer, length)
+    end
+    exchange.complete(handle)
+  end
+end
+
+--- Whether it only says that the client is gone.
+local function is_gone(handle, raised)
+  local value = error_response.bare(raised)
+  return errors.is(value) and (value.code == "cancelled" or value.code == "closed")
+    and (core.cancelled() or not exchange.alive(handle))
+end
+
+--- Writes a response; in place of one that cannot be written the response to that error.
+---@return weft.Response response
+---@return boolean aborted the client did not get all of it
+local function deliver(scope, handle, request, response)
+  local ok, raised = xpcall(write, errors.on_raise, handle, request, response)
+  if not ok and not exchange.answered(handle) and not core.cancelled() then
+    response = error_response.of(scope, request, raised, "response")
+    ok, raised = xpcall(write, errors.on_raise, handle, request, response)
+  end
+  if not ok and not is_gone(handle, raised) then
+    error_response.log_raised(request, raised, "response cut off")
+  end
+  return response, not ok
+end
+
+-- ---- the end ----
+
+--- The response to a request whose chain was cancelled: none, unless its time is over.
+local function answer_cancelled(scope, request, raised)
+  local _, overdue = core.cancelled()
+  if overdue then
+    if not errors.is_abort(raised) then
+      raised = errors.new_abort(504, "The request took too long.")
+    end
+    return error_response.of(scope, request, raised, "deadline")
+  end
+  if errors.is_fault(raised) then
+    error_response.log_raised(request, raised, "cancelled", nil, "warn")
+  end
+end
+
+local function run_after(request, fn)
+  local ok, raised = xpcall(fn, errors.on_raise)
+  if not ok and not core.cancelled() then
+    error_response.log_raised(request, raised, "response:after")
+  end
 end
 
 --- Runs after the response: hooks of the app, and `response:after`.
 local function finish(app, handle, request, response, started, aborted)
-  core.mask(true) -- also when the client is gone: this is told once for each request
   if not aborted then
-    core.mask(false)
-    aborted = not pcall(exchange.sent, handle) or not exchange.alive(handle)
-    core.mask(true)
+    local ok, sent = pcall(exchange.sent, handle)
+    aborted = not (ok and sent)
   end
-  for _, fn in ipairs(response and response._after or {}) do task.background(fn) end
-  local ok, raised = xpcall(app._run_hooks, errors.on_raise, app, "request_finished", request, {
+  for _, fn in ipairs(response and response._after or {}) do
+    task.background(run_after, request, fn)
+  end
+  app:_run_hooks("request_finished", request, {
     status = response and response.status,
     bytes = exchange.written(handle) or 0,
     aborted = aborted,
     duration = core.clock() - started,
-  })
-  if not ok then
-    log.error("a request_finished hook failed: " .. tostring(raised) .. "\n"
-      .. (errors.is_fault(raised) and raised.traceback or ""))
-  end
-  core.mask(false)
-end
-
---- The response to a request whose chain was cancelled: none, unless its time is over.
-local function answer_cancelled(app, request)
-  local _, overdue = core.cancelled()
-  if not overdue then return nil end
-  core.mask(true)
-  log.warn("the request's time is over", {
-    request_id = request.id,
-    method = request.method,
-    path = request.path,
-    route = request.route and request.route.pattern or nil,
-  })
-  local ok, response = xpcall(app._convert, errors.on_raise, app, request,
-    errors.new_abort(504, "The request took too long."), "deadline")
-  core.mask(false)
-  return ok and response or nil
-end
-
-local function log_torn(request, raised)
-  if not errors.is_fault(raised) then return end
-  log.error(("a response was cut off: %s\n%s"):format(tostring(raised.value), raised.traceback), {
-    request_id = request.id,
-    method = request.method,
-    path = request.path,
   })
 end
 
@@ -133,40 +161,41 @@ end
 ---@return fun(handle: number, method: integer, path: string): integer?, weft.Headers?, string?
 function M.new(app)
   local chain = app:_build()
-  local started_hooks, finished_hooks = app._hooks.request_started, app._hooks.request_finished
+  local heard = app._hooks.request_finished ~= nil
+  local apps = { app }
 
-  local function serve_rest(handle, request, ok, response, started)
-    local aborted = false
-    if not ok then -- only a cancellation passes every film
-      response = answer_cancelled(app, request)
-      aborted = response == nil
+  local function scope_of(request)
+    return { root = app, apps = request.route and request.route._apps or apps }
+  end
+
+  local function serve_rest(handle, request, ok, answer, started)
+    local response, aborted = answer, true
+    if not ok then -- only what a cancelled request raises passes every film
+      core.mask(true) -- its own end is not interrupted
+      response = answer_cancelled(scope_of(request), request, answer)
     end
     if response then
-      local written, raised = xpcall(write, errors.on_raise, handle, request, response)
-      if not written and not exchange.answered(handle) and not errors.is_cancelled(raised) then
-        response = app:_convert(request, raised, "response")
-        written, raised = xpcall(write, errors.on_raise, handle, request, response)
-      end
-      if not written then
-        aborted = true
-        log_torn(request, raised)
-      end
+      response, aborted = deliver(scope_of(request), handle, request, response)
     end
-    if finished_hooks or response and response._after then
+    if ok then core.mask(true) end
+    if heard or response and response._after then
       finish(app, handle, request, response, started, aborted)
     end
+    core.mask(false)
   end
 
   return function(handle, method, path)
     local request = new_request(handle, METHODS[method], path, app)
     local started = 0
-    if finished_hooks then started = core.clock() end
-    if started_hooks then app:_run_hooks("request_started", request) end
+    if heard then
+      started = core.clock()
+      requests.keep(request)
+    end
     local ok, response = pcall(chain, request)
-    if ok and not finished_hooks then
+    if ok and not heard and not response.streaming then
       local status, fields, body = response.status, response.headers, response.body
-      if type(body) == "string" and is_headers(fields) and valid_status(status)
-        and not response._after and not response._cookies and not request._close then
+      if type(body) == "string" and is_headers(fields) and valid_status(status) and status < 400
+        and not response._after and not response._cookies then
         return status, fields, body
       end
     end

@@ -580,7 +580,7 @@ static int l_write(lua_State *L)
   int refused = weft_await_refused(L, &task);
   if (refused)
     return refused;
-  if (!it)
+  if (!it || it->complete)
     return push_status(L, UV_ECONNRESET);
   if (weft_exchange_write(it->exchange, chunk, len))
     return push_status(L, 0);
@@ -604,8 +604,10 @@ static int l_sent(lua_State *L)
 static int l_complete(lua_State *L)
 {
   lua_exchange_t *it = check_exchange(L);
-  if (it)
+  if (it) {
     it->complete = true;
+    weft_exchange_complete(it->exchange);
+  }
   return 0;
 }
 

@@ -1,0 +1,93 @@
+--- The options of `weft.app`: which there are, what they may be, and what is said about a wrong
+-- one. Their defaults are C's (runtime/net/server.h), but for that of `max_body_size`.
+
+local M = {}
+
+local SECONDS = {
+  request_timeout = true,
+  header_timeout = true,
+  body_timeout = true,
+  write_timeout = true,
+  idle_timeout = true,
+}
+local COUNTS = {
+  max_body_size = true,
+  max_header_size = true,
+  max_target_size = true,
+  max_header_count = true,
+  max_connections = true,
+}
+local DISCONNECT = { reset = true, eof = true }
+
+local UNITS = { [""] = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3 }
+
+local function count_of(value)
+  if type(value) == "number" then return value >= 0 and value % 1 == 0 and value or nil end
+  local number, unit = tostring(value):match "^(%d+)([KMG]?)$"
+  return number and tonumber(number) * UNITS[unit]
+end
+
+--- How many letters must be added, dropped or replaced to make one word of the other.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local replaced = diagonal + (a:byte(i) == b:byte(j) and 0 or 1)
+      diagonal = row[j]
+      row[j] = math.min(replaced, row[j] + 1, row[j - 1] + 1)
+    end
+  end
+  return row[#b]
+end
+
+local function nearest(name)
+  local best, best_distance = nil, math.floor(#name / 2)
+  for _, set in ipairs { SECONDS, COUNTS, { disconnect = true } } do
+    for known in pairs(set) do
+      local far = distance(name, known)
+      if far < best_distance or far == best_distance and best and known < best then
+        best, best_distance = known, far
+      end
+    end
+  end
+  return best and (' (did you mean "%s"?)'):format(best) or ""
+end
+
+local function check(name, value)
+  if SECONDS[name] then
+    if type(value) == "number" and value >= 0 then return value end
+    return nil, (" option %s: a number of seconds, not %s"):format(name, tostring(value))
+  elseif COUNTS[name] then
+    local count = count_of(value)
+    if count then return count end
+    return nil, (' option %s: a number, or text like "1M", not %s'):format(name, tostring(value))
+  elseif name == "disconnect" then
+    if DISCONNECT[value] then return value end
+    return nil, (' option disconnect: "reset" or "eof", not %s'):format(tostring(value))
+  end
+  return nil, (" has no option %q%s"):format(tostring(name), nearest(tostring(name)))
+end
+
+--- Checks the options of an app.
+---@param options table?
+---@param level integer whom to blame for a mistake, as in `error`
+---@return table<string, number|string> limits as C takes them; only those that were given
+---@return integer max_body_size
+function M.read(options, level)
+  options = options == nil and {} or options
+  if type(options) ~= "table" then error("weft.app takes a table of options", level + 1) end
+  local limits = {}
+  for name, value in pairs(options) do
+    local checked, reason = check(name, value)
+    if reason then error("weft.app" .. reason, level + 1) end
+    limits[name] = checked
+  end
+  local max_body_size = limits.max_body_size or UNITS.M
+  limits.max_body_size = nil -- the body is counted where it is read
+  return limits, max_body_size
+end
+
+return M
