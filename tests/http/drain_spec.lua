@@ -173,7 +173,9 @@ end
 describe("a listener", function()
   it("is announced with its real port, one line for each, when it really serves", function()
     local path = helper.temp_dir() .. "/" .. ("s"):rep(60) .. ".sock"
-    local up = start { "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen", "unix:" .. path }
+    local up = start {
+      "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen", "unix:" .. path,
+    }
     helper.eventually(function() return #up.urls == 3 end)
     assert.matches("^http://127%.0%.0%.1:%d+$", up.urls[1])
     assert.matches("^http://%[::1%]:%d+$", up.urls[2])

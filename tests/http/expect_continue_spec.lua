@@ -77,8 +77,8 @@ describe("100 Continue", function()
     local port = serve()
     assert.equal(wire.ok "read " .. wire.ok "read " .. NEXT_ANSWER, wire.each_way(port,
       "GET /read HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n"
-      .. "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n" .. NEXT,
-      3))
+      .. "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"
+      .. NEXT, 3))
   end)
 
   it("is not sent in HTTP/1.0", function()

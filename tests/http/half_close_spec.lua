@@ -110,7 +110,7 @@ describe("a client that shuts its writing side", function()
     end
   end)
 
-  it("inside a body gets the answer before it whole, however much the kernel still takes", function()
+  it("inside a body gets the answer before it whole, whatever the kernel still takes", function()
     local port = serve()
     local connections = {}
     for kilobytes = 400, 8000, 200 do

@@ -61,8 +61,8 @@ describe("HEAD", function()
   end)
 
   it("gets the headers of a stream, and no chunk", function()
-    assert_answer("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
-      "HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert_answer("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+      .. "Transfer-Encoding: chunked\r\n\r\n", "HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n")
   end)
 
   it("gets the length of a stream that has one", function()

@@ -105,7 +105,8 @@ local REFUSED = {
     { "is negative", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\na", 400 },
     { "is in hex", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\na", 400 },
     { "is a list", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1,1\r\n\r\na", 400 },
-    { "is a list with a space", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na", 400 },
+    { "is a list with a space",
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na", 400 },
     { "has a space inside", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 1\r\n\r\na", 400 },
     { "has a fraction", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1.0\r\n\r\na", 400 },
     { "has letters behind it", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1a\r\n\r\na", 400 },
@@ -171,7 +172,8 @@ describe("a request is refused and its connection closed when", function()
   it("its target is longer than 8 KiB (414)", function()
     local port, seen = wire.serve_echo()
     local target = "/" .. ("a"):rep(8 * 1024)
-    assert_refusal(414, wire.each_way(port, "GET " .. target .. " HTTP/1.1\r\nHost: a\r\n\r\n", 997))
+    assert_refusal(414, wire.each_way(port,
+      "GET " .. target .. " HTTP/1.1\r\nHost: a\r\n\r\n", 997))
     assert.equal(0, seen.count)
   end)
 
@@ -225,8 +227,8 @@ describe("not refused, although unusual, is", function()
     ["an empty Host"] = { "GET /a HTTP/1.1\r\nHost:\r\n", "GET /a " },
     ["an absolute target with its own Host"] = { "GET http://a/b HTTP/1.1\r\nHost: a\r\n",
       "GET /b " },
-    ["an absolute target and Host in another case"] = { "GET http://A.b/c HTTP/1.1\r\nHost: a.B\r\n",
-      "GET /c " },
+    ["an absolute target and Host in another case"] =
+      { "GET http://A.b/c HTTP/1.1\r\nHost: a.B\r\n", "GET /c " },
     ["an absolute target without a path"] = { "GET http://a HTTP/1.1\r\nHost: a\r\n", "GET / " },
     ["an IPv6 Host with a port"] = { "GET /a HTTP/1.1\r\nHost: [::1]:80\r\n", "GET /a " },
     ["white space of all kinds around a value"] = {

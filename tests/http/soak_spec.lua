@@ -11,7 +11,9 @@ local SECONDS, CLIENTS = 4, 12
 local random = math.random
 
 --- Text that tells whose it is, at every point.
-local function pattern(id, size) return (id .. "."):rep(math.ceil(size / (#id + 1))):sub(1, size) end
+local function pattern(id, size)
+  return (id .. "."):rep(math.ceil(size / (#id + 1))):sub(1, size)
+end
 
 local function serve()
   return wire.serve(function(app)
@@ -58,9 +60,11 @@ local function chunked(body)
   return table.concat(parts) .. "0\r\n\r\n"
 end
 
+local KINDS = { "text", "late", "stream", "echo", "chunks", "unread", "fault", "head" }
+
 --- A random request: its bytes, and what the answer must be.
 local function make_request(id)
-  local kind = ({ "text", "late", "stream", "echo", "chunks", "unread", "fault", "head" })[random(8)]
+  local kind = KINDS[random(#KINDS)]
   local size = ({ 0, random(50), random(3000), random(60000) })[random(4)]
   local expected = { id = id, status = 200, body = pattern(id, size) }
   local head = "Host: a\r\n"

@@ -13,7 +13,8 @@ describe("a header that takes too long", function()
 
   it("is refused with 408", function()
     local port, seen = wire.serve_echo { header_timeout = 0.05 }
-    for _, part in ipairs { "G", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r" } do
+    local head = "GET / HTTP/1.1\r\nHost: a\r\n"
+    for _, part in ipairs { "G", head, head .. "\r" } do
       local answer, how = wire.exchange(port, part)
       assert.same({ REFUSAL, "eof" }, { wire.undated(answer), how })
     end
@@ -307,7 +308,7 @@ describe("a request that takes too long", function()
     assert.equal("next", connection:receive_response().body)
   end)
 
-  it("only because the client reads slowly is whole, and its hooks are not told otherwise", function()
+  it("only because the client reads slowly is whole, and no hook is told otherwise", function()
     local finished
     local port = wire.serve(function(app)
       app:get("/large", function() return ("x"):rep(16 * MB) end)

@@ -51,8 +51,8 @@ end
 ---@param more string? further header lines, with their ends
 ---@return string
 function wire.ok(body, more)
-  return ("HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n%s\r\n%s")
-    :format(#body, more or "", body)
+  return "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    .. ("Content-Length: %d\r\n%s\r\n%s"):format(#body, more or "", body)
 end
 
 --- Sends pieces, each of which arrives in a read of its own, and gives all that comes back.
