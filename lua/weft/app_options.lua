@@ -3,19 +3,21 @@
 
 local M = {}
 
+-- The least and the most of each, as C takes them (runtime/vm/lua_exchange.c).
+local YEAR = 365 * 24 * 3600
 local SECONDS = {
-  request_timeout = true,
-  header_timeout = true,
-  body_timeout = true,
-  write_timeout = true,
-  idle_timeout = true,
+  request_timeout = { 0, YEAR }, -- 0: none
+  header_timeout = { 0.001, YEAR },
+  body_timeout = { 0.001, YEAR },
+  write_timeout = { 0.001, YEAR },
+  idle_timeout = { 0.001, YEAR },
 }
 local COUNTS = {
-  max_body_size = true,
-  max_header_size = true,
-  max_target_size = true,
-  max_header_count = true,
-  max_connections = true,
+  max_body_size = { 0, 2 ^ 40 },
+  max_header_size = { 256, 65535 },
+  max_target_size = { 1, 65535 },
+  max_header_count = { 1, 10000 },
+  max_connections = { 1, 2 ^ 20 },
 }
 local DISCONNECT = { reset = true, eof = true }
 
@@ -56,14 +58,19 @@ local function nearest(name)
   return best and (' (did you mean "%s"?)'):format(best) or ""
 end
 
+local function in_range(value, range) return value >= range[1] and value <= range[2] end
+
 local function check(name, value)
   if SECONDS[name] then
-    if type(value) == "number" and value >= 0 then return value end
-    return nil, (" option %s: a number of seconds, not %s"):format(name, tostring(value))
+    local range = SECONDS[name]
+    if type(value) == "number" and in_range(value, range) then return value end
+    return nil, (" option %s: a number of seconds from %g to %d, not %s"):format(name, range[1],
+      range[2], tostring(value))
   elseif COUNTS[name] then
-    local count = count_of(value)
-    if count then return count end
-    return nil, (' option %s: a number, or text like "1M", not %s'):format(name, tostring(value))
+    local count, range = count_of(value), COUNTS[name]
+    if count and in_range(count, range) then return count end
+    return nil, (' option %s: a number from %d to %d, or text like "1M", not %s'):format(name,
+      range[1], range[2], tostring(value))
   elseif name == "disconnect" then
     if DISCONNECT[value] then return value end
     return nil, (' option disconnect: "reset" or "eof", not %s'):format(tostring(value))

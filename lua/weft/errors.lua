@@ -187,7 +187,10 @@ end
 ---@return string
 function errors.report(raised)
   local text = errors.text(raised)
-  if getmetatable(raised) == Fault then return text .. "\n" .. raised.traceback end
+  if getmetatable(raised) == Fault then
+    local traceback = require "weft.traceback" -- it needs C, which the rest of this does not
+    return traceback.expand(text) .. "\n" .. traceback.readable(traceback.parse(raised.traceback))
+  end
   return text
 end
 
