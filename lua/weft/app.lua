@@ -243,7 +243,6 @@ local function run_job(app, job)
     job.sleeping = true
     task.sleep(job.seconds)
     job.sleeping = false
-    if app._stopping then return end
     local ok, raised = xpcall(job.fn, errors.on_raise)
     if not ok and not core.cancelled() then
       log_failure(("every(%g) at %s"):format(job.seconds, job.where), raised)

@@ -116,7 +116,7 @@ end
 
 --- The hooks and jobs of mounted apps are run by the one that is served.
 local function adopt(root, mounted)
-  local seen, hooks, jobs = { [root] = true }, {}, root._own_jobs
+  local seen, hooks, jobs = {}, {}, root._own_jobs
   for event, list in pairs(root._own_hooks) do hooks[event] = list end
   for _, app in ipairs(mounted) do
     if not seen[app] then
@@ -165,7 +165,6 @@ local function build_level(level)
   local inside = function(request) return request.route._inside[level](request) end
   local handler, built = chain.build(level.layers,
     chain.film({ name = "route" }, inside, level.hooks), level.hooks)
-  layer.check_order(level.around)
   level.handler = handler
   level.built = append(level.outer.built, built)
 end

@@ -138,6 +138,17 @@ local function run_after(request, fn)
   end
 end
 
+--- Tells that a request has ended: once, whatever became of it.
+local function tell_finished(app, handle, request, response, started, aborted)
+  request._finished = true
+  app:_run_hooks("request_finished", request, {
+    status = response and response.status,
+    bytes = exchange.written(handle) or 0,
+    aborted = aborted,
+    duration = core.clock() - started,
+  })
+end
+
 --- Runs after the response: hooks of the app, and `response:after`.
 local function finish(app, handle, request, response, started, aborted)
   if not aborted then
@@ -147,12 +158,18 @@ local function finish(app, handle, request, response, started, aborted)
   for _, fn in ipairs(response and response._after or {}) do
     task.background(run_after, request, fn)
   end
-  app:_run_hooks("request_finished", request, {
-    status = response and response.status,
-    bytes = exchange.written(handle) or 0,
-    aborted = aborted,
-    duration = core.clock() - started,
-  })
+  tell_finished(app, handle, request, response, started, aborted)
+end
+
+--- What hooks of the end need: the time, the request's fields, and to be called also when the task
+-- is ended from outside because it would not hear of its cancellation.
+local function prepare_end(app, handle, request)
+  local started = core.clock()
+  requests.keep(request)
+  task.defer(function()
+    if not request._finished then tell_finished(app, handle, request, nil, started, true) end
+  end)
+  return started
 end
 
 --- The function that answers the requests of an app, as C calls it. In the common case it returns
@@ -187,10 +204,7 @@ function M.new(app)
   return function(handle, method, path)
     local request = new_request(handle, METHODS[method], path, app)
     local started = 0
-    if heard then
-      started = core.clock()
-      requests.keep(request)
-    end
+    if heard then started = prepare_end(app, handle, request) end
     local ok, response = pcall(chain, request)
     if ok and not heard and not response.streaming then
       local status, fields, body = response.status, response.headers, response.body

@@ -134,6 +134,20 @@ describe("a client that leaves before the response", function()
     assert.same({ 200, true }, { finished[1].status, finished[1].aborted })
   end)
 
+  it("ends code that will not hear of it, and that is told as well (semantics 58)", function()
+    captured_log.capture()
+    local app, notes, finished = noting_app(function()
+      while true do pcall(weft.sleep, 60) end
+    end)
+    local raw = connect(app)
+    raw:send(GET)
+    eventually(function() return notes[1] end)
+    raw:reset()
+    eventually(function() return #finished > 0 end)
+    assert.same({ "in" }, notes)
+    assert.is_true(finished[1].aborted)
+  end)
+
   it("does not interrupt a shield; what follows it is cancelled (semantics 61)", function()
     captured_log.capture()
     local go = false
@@ -201,6 +215,28 @@ describe("a client that leaves before the response", function()
     weft.sleep(0.005)
     raw:reset()
     eventually(function() return seen end)
+  end)
+
+  it("makes what was not read of the request a cancellation, not a mistake", function()
+    local codes = {}
+    local app = weft.app() -- without request_finished, which would have it read before
+    app:get("/", function(request)
+      pcall(weft.sleep, 60)
+      for _, read in ipairs {
+        function() return request.target end,
+        function() return request.headers["x-a"] .. "" end,
+        function() return request:body() end,
+      } do
+        local _, err = pcall(read)
+        table.insert(codes, type(err) == "table" and err.code or err)
+      end
+    end)
+    local raw = connect(app)
+    raw:send(GET)
+    weft.sleep(0.005)
+    raw:reset()
+    eventually(function() return #codes == 3 end)
+    assert.same({ "cancelled", "cancelled", "cancelled" }, codes)
   end)
 
   it("leaves to request_finished all of the request that C had", function()
@@ -283,6 +319,27 @@ describe("a client that leaves during the response", function()
     eventually(function() return #finished > 0 end)
     assert.is_true(finished[1].aborted)
     assert.same({}, log:of("error", "warn"))
+  end)
+
+  it("does not interrupt request_finished, which may wait (semantics 58)", function()
+    captured_log.capture()
+    local waited = 0
+    local app, notes = noting_app(function(_, n)
+      return weft.stream(function(write)
+        write "first"
+        wait_and_note(n)
+      end)
+    end)
+    app:on("request_finished", function()
+      weft.sleep(0.005)
+      waited = waited + 1
+    end)
+    local raw = connect(app)
+    raw:send(GET)
+    eventually(function() return notes[2] end)
+    weft.sleep(0.005)
+    raw:reset()
+    eventually(function() return waited == 1 end)
   end)
 
   it("does not keep response:after from running", function()
@@ -390,6 +447,28 @@ describe("a request whose time is over", function()
     raw:send(GET)
     local response = raw:receive_response()
     assert.same({ 504, "sorry" }, { response.status, response.body })
+  end)
+
+  it("may be left by its client in the middle of that answer", function()
+    local log = captured_log.capture()
+    local app, _, finished = noting_app(function() weft.sleep(60) end, { request_timeout = 0.02 })
+    app:on_error(504, function()
+      return weft.stream(function(write)
+        for _ = 1, 1000 do
+          write(("x"):rep(100000))
+          weft.sleep(0.001)
+        end
+      end)
+    end)
+    local raw = connect(app)
+    raw:send(GET)
+    raw.socket:read(1)
+    raw:reset()
+    eventually(function() return #finished > 0 end)
+    assert.is_true(finished[1].aborted)
+    local lines = log:of("error", "warn")
+    assert.equal(1, #lines)
+    assert.equal("504 Gateway Timeout: The request took too long.", lines[1].message)
   end)
 
   it("may still answer itself, by a response or an abort", function()

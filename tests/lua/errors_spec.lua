@@ -3,6 +3,8 @@
 local captured_log = require "tests.support.captured_log"
 local errors = require "weft.errors"
 local headers = require "weft.headers"
+local helper = require "tests.support.helper"
+local raw_client = require "tests.support.client"
 local task = require "weft.task"
 local testing = require "weft.testing"
 local weft = require "weft"
@@ -370,6 +372,45 @@ describe("app:on_error", function()
     app:on_error(410, function() count = count + 1 end)
     local response = serve(app):get "/"
     assert.same({ 410, "410 Gone: gone for good\n", 0 }, { response.status, response.body, count })
+  end)
+
+  it("whose client leaves while it waits is cancelled, and that is no error", function()
+    local log = captured_log.capture()
+    local app, code = weft.app(), nil
+    app:on_error(404, function()
+      local _, err = pcall(weft.sleep, 60)
+      code = err.code
+      error(err, 0)
+    end)
+    app:on_error(500, function() code = "asked" end)
+    local client = serve(app)
+    local raw = raw_client.connect(tonumber(client.url:match ":(%d+)$"))
+    raw:send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    weft.sleep(0.01)
+    raw:reset()
+    helper.eventually(function() return code end)
+    weft.sleep(0.01)
+    assert.equal("cancelled", code)
+    assert.same({}, log:of "error")
+  end)
+
+  it("of a mounted app answers its time-outs, and its responses that cannot be sent", function()
+    captured_log.capture()
+    local inner, outer = weft.app(), weft.app { request_timeout = 0.02 }
+    inner:on_error(504, function() return "inner 504" end)
+    inner:on_error(500, function() return "inner 500" end)
+    inner:get("/slow", function() weft.sleep(60) end)
+    inner:get("/spoilt", function()
+      local response = weft.text "x"
+      response.status = 99
+      return response
+    end)
+    outer:get("/slow", function() weft.sleep(60) end)
+    outer:mount("/in", inner)
+    local client = serve(outer)
+    assert.equal("inner 504", client:get("/in/slow").body)
+    assert.equal("inner 500", client:get("/in/spoilt").body)
+    assert.equal("504 Gateway Timeout: The request took too long.\n", client:get("/slow").body)
   end)
 
   it("of a mounted app is asked before that of the app around it, for its own errors", function()

@@ -199,6 +199,13 @@ describe("requires and after", function()
         app:use "spec.session"
         app:use "spec.auth"
       end))
+    module("spec.other", about { name = "session" })
+    builds(function(app)
+      app:use "spec.session"
+      app:use "spec.other" -- the same by its name, and it is used
+      app:use "spec.auth"
+      app:use "spec.other" -- once more: the first one counts
+    end)
     local Unused = about { requires = { "session" } }
     Unused.new = function() error(weft.middleware_not_used) end
     builds(function(app) app:use(Unused) end)

@@ -263,6 +263,46 @@ describe("chunks", function()
   end)
 end)
 
+describe("when the request is over", function()
+  --- Runs `late(kept)` when the response is complete; gives what it gave.
+  local function after_end(early, late)
+    local result
+    local _, port = serve(function(request)
+      local kept = early(request)
+      weft.background(function()
+        helper.eventually(function() return request:is_disconnected() end)
+        result = { pcall(late, kept, request) }
+      end)
+      return "ok"
+    end)
+    local raw = raw_client.connect(port)
+    raw:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nHello"
+    weft.sleep(0.01)
+    raw:send(("x"):rep(95))
+    raw:receive_response()
+    helper.eventually(function() return result end)
+    return unpack(result)
+  end
+
+  it("a body that was read is still there, whole and in chunks", function()
+    local ok, size = after_end(function(request) return request:body() end, function(_, request)
+      return #request:body() + #collect(request:chunks())
+    end)
+    assert.is_true(ok)
+    assert.equal(200, size)
+  end)
+
+  it("a body that was read in part says that it is too late", function()
+    local ok, message = after_end(function(request)
+      local chunks = request:chunks()
+      chunks()
+      return chunks
+    end, function(chunks) return chunks() end)
+    assert.is_false(ok)
+    assert.equal("the request's body was read after the request had ended", message)
+  end)
+end)
+
 describe("json", function()
   it("is read once, also when it is null", function()
     local client = serve(function(request)

@@ -1,7 +1,7 @@
 -- What a middleware author who comes from Django may rely on: the chain's construction, the onion,
 -- the films and the hooks. The number behind a name is that of the statement it proves; those of
 -- the request, the response, streaming and cancellation are in request_spec, response_spec,
--- serve_spec and cancel_spec.
+-- serve_spec and disconnect_spec; 28 and its neighbours, what errors become, are in errors_spec.
 --
 -- Left out on purpose:
 --    4  a factory gets options as well, so "exactly one argument" does not hold
@@ -14,10 +14,13 @@
 --   43  no switches on views or routes yet
 --   44 to 48  one colour of function: nothing to mark, nothing to adapt
 --   51  WebSockets are a later release
---   69  no closers on the response: `weft.defer` is the request's (cancel_spec)
+--   66  one kind of stream: nothing to tell apart
+--   68  (no hook for torn streams yet: the log and request_finished tell of them)
+--   69  no closers on the response: `weft.defer` is the request's (disconnect_spec)
 --   71  files are a later release
 --   74  what the parser refuses never enters the chain (tests/http)
 --   76 (session, user, files), 80 (files), 83 (trusted hosts), 92 (signed cookies)  later releases
+--   96  nobody copies a response that is used twice: it is a rule for who writes a cache
 --   97 to 100  the rules of weft's own middleware come with them; `requires` and `after` are in
 --              layer_spec
 

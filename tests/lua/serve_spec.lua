@@ -196,6 +196,14 @@ describe("a stream", function()
     assert.is_nil(response.headers["transfer-encoding"])
   end)
 
+  it("is chunked when its length is no number of digits", function()
+    for _, length in ipairs { "0x5", "5e0", "-5", "5, 5", "five" } do
+      local raw = serve_stream(function(write) write "Hello" end, { ["Content-Length"] = length })()
+      raw:send(GET:format "/")
+      assert.same({ "Hello" }, raw:receive_response().chunks)
+    end
+  end)
+
   it("that fails after the head ends the connection without the last chunk (semantics 68)",
     function()
       local log = captured_log.capture()
