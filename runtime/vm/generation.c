@@ -32,6 +32,21 @@ static void *count_alloc(void *data, void *p, size_t old_len, size_t len)
   return moved;
 }
 
+/* A collection marks everything that lives, which for most apps is a few MiB of
+ * library and scripts. While the heap is that small, waiting until it is four
+ * times as large saves 5 % of the CPU of a request for little memory; then
+ * LuaJIT's own pace, twice as large, holds. */
+enum { ROOMY_HEAP = 16 * 1024 * 1024, ROOMY_PAUSE = 400, PAUSE = 200 };
+
+void weft_generation_tune(weft_generation_t *generation)
+{
+  bool roomy = generation->memory < ROOMY_HEAP;
+  if (roomy == generation->roomy)
+    return;
+  generation->roomy = roomy;
+  lua_gc(generation->L, LUA_GCSETPAUSE, roomy ? ROOMY_PAUSE : PAUSE);
+}
+
 weft_generation_t *weft_generation_of(lua_State *L)
 {
   void *data;

@@ -35,6 +35,7 @@ struct weft_generation {
   lua_Alloc alloc; /* LuaJIT's own, which ours counts */
   void *alloc_data;
   size_t memory; /* bytes in use by Lua */
+  bool roomy;    /* the heap is small, so its collector may wait longer */
   /* tasks */
   weft_handles_t tasks;
   weft_task_t *current; /* the one that runs; NULL while C does */
@@ -87,5 +88,7 @@ void weft_resource_closed(weft_generation_t *generation,
                           weft_resource_t *resource);
 /* For vm/task.c: the last task ended. */
 void weft_generation_check_end(weft_generation_t *generation);
+/* Fits the collector's pace to the size of the heap; after each resume. */
+void weft_generation_tune(weft_generation_t *generation);
 /* The generation that a state belongs to. */
 weft_generation_t *weft_generation_of(lua_State *L);

@@ -164,6 +164,7 @@ void weft_task_run(weft_task_t *task)
   generation->current = task;
   int status = lua_resume(co, count);
   generation->current = NULL;
+  weft_generation_tune(generation);
   if (status == LUA_YIELD && lua_touserdata(co, -1) == &await_mark &&
       task->stamp & 1)
     park(task);
