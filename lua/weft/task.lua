@@ -77,6 +77,10 @@ local function start(level, background, fn, ...)
     fn = function(...) return object(...) end
   end
   local caller, parent = getinfo(level, "Sl"), core.record()
+  while caller and caller.currentline < 0 do -- pcall, say
+    level = level + 1
+    caller = getinfo(level, "Sl")
+  end
   local task = setmetatable({
     done = false,
     source = caller and caller.short_src or "?",
@@ -169,7 +173,7 @@ function M.finish(task)
   task.done = true
   local told = tell(task)
   task.parent, task.deferred, task.waiters, task.group = nil, nil, nil, nil
-  if not (task.ok or told or task.awaited or errors.is_cancelled(task.first)) then linger(task) end
+  if not (task.ok or told or errors.is_cancelled(task.first)) then linger(task) end
 end
 
 -- ---- await ----

@@ -214,6 +214,12 @@ int weft_worker_run(const weft_worker_options_t *options)
                         on_main_done,
                         &worker);
   weft_loop_run(&worker.loop);
+  if (worker.generation) { /* nothing is left to end a wait of its tasks */
+    weft_task_report_waiting(worker.generation);
+    worker.exit_code = 1;
+    close_all(&worker);
+    weft_loop_run(&worker.loop);
+  }
   weft_loop_close(&worker.loop);
   return worker.exit_code;
 }

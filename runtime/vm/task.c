@@ -11,6 +11,7 @@
 
 enum {
   SPARE_MAX = 1024,   /* coroutines that ended tasks keep for others */
+  REPORTED_MAX = 5,   /* tracebacks of tasks that wait for ever */
   IGNORED_MAX = 100,  /* cancellations a script may swallow */
   TURN_TIME = 1000000 /* ns that tasks run before the loop sees to sockets */
 };
@@ -113,7 +114,6 @@ weft_task_t *weft_task_new(weft_generation_t *generation, weft_task_t *parent)
   if (parent) {
     task->cancelled = weft_task_is_interrupted(parent);
     task->overdue = task->cancelled && parent->overdue;
-    task->forced = parent->forced;
     task->sheltered = parent->masked > 0;
   } else {
     task->cancelled = generation->closing;
@@ -141,7 +141,7 @@ static void park(weft_task_t *task)
   task->state = WEFT_TASK_PARKED;
   if (task->turn || weft_task_is_interrupted(task))
     enqueue(task);
-  if (task->finishing && !task->forced && !task->bound.index) {
+  if (task->finishing && task->masked && !task->forced && !task->bound.index) {
     weft_generation_t *generation = task->generation;
     weft_timer_init(&task->bound, on_bound);
     weft_timer_set(generation->loop, &task->bound,
@@ -298,14 +298,32 @@ static void force(weft_task_t *top)
 static void report(weft_task_t *task, const char *what, const char *detail)
 {
   lua_State *L = task->generation->L;
-  luaL_traceback(L, task->co, detail, 0);
+  if (task->co)
+    luaL_traceback(L, task->co, detail, 0);
+  else
+    lua_pushstring(L, detail);
   weft_log(WEFT_LOG_ERROR, "%s: %s", what, lua_tostring(L, -1));
   lua_pop(L, 1);
+}
+
+void weft_task_report_waiting(weft_generation_t *generation)
+{
+  int left = REPORTED_MAX;
+  for (weft_list_t *it = generation->roots.next; it != &generation->roots;
+       it = it->next) {
+    weft_task_t *root = WEFT_LIST_ENTRY(it, weft_task_t, sibling);
+    for (weft_task_t *task = root; task; task = next_below(root, task, true))
+      if (task->state == WEFT_TASK_PARKED && weft_list_empty(&task->children) &&
+          left-- > 0)
+        report(task, "a task waits for what can never come", NULL);
+  }
 }
 
 static void on_bound(weft_timer_t *timer)
 {
   weft_task_t *task = WEFT_LIST_ENTRY(timer, weft_task_t, bound);
+  if (!task->masked)
+    return; /* they are through: it lingers, to be awaited */
   report(task, "deferred functions have waited for too long", "cancelled here");
   force(task);
 }
@@ -352,7 +370,8 @@ static void recycle(weft_task_t *task)
 {
   weft_generation_t *generation = task->generation;
   weft_task_t *parent = task->parent;
-  assert(!(task->stamp & 1) && weft_list_empty(&task->children));
+  assert(!(task->stamp & 1) && !task->timer.index &&
+         weft_list_empty(&task->children));
   if (task->record_ref != LUA_NOREF)
     drop_record(task);
   if (task->co)
@@ -360,7 +379,6 @@ static void recycle(weft_task_t *task)
   weft_handles_close(&generation->tasks, task->handle);
   weft_list_remove(&task->sibling);
   weft_list_remove(&task->ready);
-  weft_timer_clear(generation->loop, &task->timer);
   weft_timer_clear(generation->loop, &task->bound);
   *task = (weft_task_t){.generation = generation,
                         .co = task->co,
@@ -380,7 +398,7 @@ static void recycle(weft_task_t *task)
  * no function of the library raises, or yielded and is not resumed again. */
 static void ended(weft_task_t *task, int status)
 {
-  bool abandoned = status == LUA_YIELD && task->abandoned;
+  bool abandoned = status == LUA_YIELD && task->ignored > IGNORED_MAX;
   bool again = status == 0 ? lua_toboolean(task->co, 1) : abandoned;
   if (task->finishing && !again)
     drop_record(task);
@@ -392,8 +410,6 @@ static void ended(weft_task_t *task, int status)
     else
       report(task, "a task died", lua_tostring(task->co, -1));
     drop_coroutine(task);
-    task->abandoned = false;
-    task->ignored = 0;
   }
   finished(task);
 }
@@ -423,6 +439,7 @@ static void finished(weft_task_t *task)
   lua_rawgeti(task->co, LUA_REGISTRYINDEX, task->record_ref);
   task->started = false;
   task->finishing = true;
+  task->ignored = 0;
   task->masked = 1; /* deferred functions may wait, also after a cancel */
   if (first)
     weft_task_run(task);
@@ -467,10 +484,8 @@ int weft_await_refused(lua_State *L, weft_task_t **out)
   weft_task_t *task = *out = weft_await_check(L);
   if (!weft_task_is_interrupted(task))
     return 0;
-  if (++task->ignored > IGNORED_MAX) { /* no pcall can swallow this */
-    task->abandoned = true;
-    return weft_await_yield(L);
-  }
+  if (++task->ignored > IGNORED_MAX)
+    return weft_await_yield(L); /* no pcall can swallow this */
   lua_pushinteger(L, UV_ECANCELED);
   return 1;
 }

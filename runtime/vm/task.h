@@ -91,9 +91,8 @@ struct weft_task {
   bool overdue;       /* cancelled because the request's time is over */
   bool forced;        /* no mask holds the cancellation any longer */
   bool sheltered;     /* started while its parent was masked */
-  bool abandoned;     /* it ignored that too often: never resumed again */
   uint16_t masked;    /* depth of shields: cancellation waits */
-  uint16_t ignored;   /* how often a cancellation was raised since */
+  uint16_t ignored;   /* waits that raised it; too many, and it is ended */
   weft_timer_t bound; /* of what deferred functions wait for */
   /* told when the function has ended, before children are joined; what it
    * returned is on co's stack, which is empty if it did not return; or NULL */
@@ -130,6 +129,8 @@ weft_task_t *weft_task_get(weft_generation_t *generation, double handle);
 /* Cancels all tasks of a generation that is closing; what is still there
  * close_time later is cancelled through its masks. */
 void weft_task_close_all(weft_generation_t *generation);
+/* Logs where tasks wait: for who finds that nothing is left to wake them. */
+void weft_task_report_waiting(weft_generation_t *generation);
 /* Frees the memory of a generation's tasks; none is alive. */
 void weft_task_free_spare(weft_generation_t *generation);
 /* uv_idle callback of the generation: runs what is ready. */

@@ -4,6 +4,7 @@ local exec = require "weft.exec"
 local helper = require "tests.support.helper"
 local logged = require "tests.support.logged"
 local servers = require "tests.support.server"
+local tcp = require "weft.tcp"
 local testing = require "weft.testing"
 local weft = require "weft"
 
@@ -242,11 +243,12 @@ describe("a shield", function()
         weft.sleep(0.01)
       end)
       assert.is_nil(code)
-      pcall(child.await, child)
+      weft.shield(function() pcall(child.await, child) end)
+      assert.equal("cancelled", code)
+      return "ended"
     end)
     task:cancel()
-    ending(task)
-    assert.equal("cancelled", code)
+    assert.equal("ended", ending(task))
   end)
 
   it("is not left half when its function raises", function()
@@ -274,6 +276,28 @@ describe("an operation that ends late", function()
       assert.is_false(second.done)
       second:cancel()
     end
+  end)
+
+  it("on a socket does not resume who uses the coroutine by then", function()
+    local theirs
+    local server = assert(tcp.listen("127.0.0.1:0", function(socket)
+      theirs = socket
+      weft.sleep(60)
+    end))
+    local ours = assert(tcp.connect("127.0.0.1", server.port))
+    eventually(function() return theirs end)
+    local reading = started(ours.read, ours, 1)
+    reading:cancel()
+    ending(reading)
+    local second = started(weft.sleep, 0.03)
+    theirs:write "x"
+    weft.sleep(0.01)
+    assert.is_false(second.done)
+    second:await()
+    assert.equal("x", ours:read(1))
+    ours:close()
+    theirs:close()
+    server:close()
   end)
 
   it("does not wake a later wait of the same task", function()
@@ -304,7 +328,7 @@ describe("an operation that ends late", function()
   end)
 
   it("wakes by a ticket only who parks, and at once if that came first", function()
-    local status, void
+    local status, void, later
     started(function()
       local handle, stamp = core.ticket()
       weft.spawn(function() void = core.wake(handle, stamp) end)
@@ -315,9 +339,16 @@ describe("an operation that ends late", function()
       assert(core.wake(handle, stamp))
       assert(not core.wake(handle, stamp))
       status = core.park(60)
+      assert(core.wake(core.ticket()))
+      core.ticket()
+      later = { core.park(0.001) }
+      assert(core.wake(core.ticket()))
+      core.sleep(0.001)
+      later[2] = core.park(0.001)
     end):await()
     assert.is_false(void)
     assert.equal(0, status)
+    assert.same({ -110, -110 }, later) -- ETIMEDOUT
   end)
 end)
 
@@ -415,7 +446,6 @@ describe("the end of the runtime", function()
           weft.spawn(function() io.stdout:write "never\n" end)
         end)
         weft.sleep(0.02)
-        weft.background(function() io.stdout:write "never\n" end)
       end)
     ]])
     local seconds, result = timed(exec.run, { servers.binary, "test", path, timeout = 20 })
@@ -424,7 +454,19 @@ describe("the end of the runtime", function()
       "looping", "holding", "waiting", "receiving", "ignoring", "starting" } do
       assert.matches("\n" .. name .. "\n", result.stdout)
     end
+    assert.not_matches("never", result.stdout)
     assert.is_true(seconds < 3)
+  end)
+
+  it("comes when all wait for each other, and says where", function()
+    local path = helper.write_file(helper.temp_dir() .. "/deadlock_spec.lua", [[
+      local weft = require "weft"
+      it("waits", function() weft.gather(function() weft.channel(1):receive() end) end)
+    ]])
+    local result = exec.run { servers.binary, "test", path, timeout = 20 }
+    assert.equal(1, result.code, result.stdout .. result.stderr)
+    assert.equal(1, select(2, result.stderr:gsub("a task waits for what can never come", "")))
+    assert.matches("in function 'receive'\n[^\n]*deadlock_spec.lua:2:", result.stderr)
   end)
 
   it("is held up by shields for a while, and not for ever", function()
@@ -505,6 +547,28 @@ describe("a request", function()
     assert.same({ began = true, child = "cancelled", view = "cancelled", again = "cancelled",
       shielded = true, deferred = true }, seen)
     assert.same({}, lines)
+  end)
+
+  it("that reads in a shield is told that the client is gone, not that it is cancelled", function()
+    local told, after
+    local app = weft.app()
+    app:post("/", function(request)
+      weft.shield(function()
+        local ok, raised = pcall(request.body, request)
+        told = not ok and raised
+        weft.sleep(0.001)
+      end)
+      after = code_of_a_wait()
+    end)
+    local served = testing.client(app)
+    weft.defer(function() served:close() end)
+    local peer = client.connect(tonumber(served.url:match ":(%d+)$"))
+    peer:send "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"
+    weft.sleep(0.02)
+    peer:reset()
+    eventually(function() return after end)
+    assert.matches("the request had ended", told)
+    assert.equal("cancelled", after)
   end)
 
   it("is answered with 504 when its time is over", function()

@@ -1,4 +1,5 @@
 local helper = require "tests.support.helper"
+local testing = require "weft.testing"
 local weft = require "weft"
 
 local function started(fn, ...)
@@ -156,6 +157,23 @@ describe("a semaphore", function()
     assert.equal("timeout", err.code)
     assert.equal(0, gate.waiting)
     gate:release()
+    assert.equal(1, gate.available)
+  end)
+
+  it("loses no permit to a task whose time is over in that very moment", function()
+    local clock = testing.clock
+    clock:freeze()
+    weft.defer(function() clock:resume() end)
+    local gate = weft.semaphore(1)
+    local holder = started(function()
+      gate:acquire()
+      weft.sleep(1)
+      gate:release()
+    end)
+    local waiting = started(function() return select(2, gate:acquire(1)).code end)
+    clock:advance(1)
+    holder:await()
+    assert.equal("timeout", waiting:await())
     assert.equal(1, gate.available)
   end)
 

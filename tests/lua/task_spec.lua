@@ -183,16 +183,20 @@ describe("a task", function()
     collectgarbage()
     assert.matches("cannot wait here", told)
     pause()
+    local ran = false
+    local function run() ran = true end
     for _, fn in ipairs {
-      function() weft.gather(nothing) end,
-      function() weft.race(nothing) end,
-      function() weft.timeout(1, nothing) end,
+      function() weft.gather(run) end,
+      function() weft.race(run) end,
+      function() weft.timeout(1, run) end,
     } do
       told = nil
       local _, fault = xpcall(error, function() told = select(2, pcall(fn)) end)
       assert.is_nil(fault)
       assert.matches("a message handler cannot wait", told)
     end
+    pause()
+    assert.is_false(ran)
   end)
 
   it("sees nothing of the task that used its coroutine before", function()
@@ -272,6 +276,23 @@ describe("a wait that could never end", function()
   end)
 end)
 
+it("a wait that was given up is no reason to refuse another", function()
+  local a, b
+  a = weft.spawn(function()
+    pcall(b.await, b)
+    weft.shield(weft.sleep, 0.02)
+    return "a"
+  end)
+  b = weft.spawn(function()
+    pause()
+    return a:await() .. "b"
+  end)
+  weft.sleep(0)
+  weft.sleep(0)
+  a:cancel()
+  assert.equal("ab", b:await())
+end)
+
 describe("an error that nobody awaits", function()
   it("is logged once when the parent ends, with its traceback and where it was started", function()
     local lines = logged(function()
@@ -292,7 +313,9 @@ describe("an error that nobody awaits", function()
         local task = weft.spawn(error, "awaited")
         pause()
         assert.is_true(task.done)
+        local before = core.task_count()
         assert.is_false((pcall(task.await, task)))
+        eventually(function() return core.task_count() < before end)
       end):await()
     end)
     assert.same({}, lines)
@@ -394,7 +417,7 @@ describe("gather", function()
       assert.equal("first", raised)
     end)
     assert.equal(1, #lines)
-    assert.matches("second", lines[1].message)
+    assert.matches("second.*started at .*task_spec.lua:%d+$", lines[1].message)
   end)
 
   it("that is cancelled ends its tasks before it raises", function()
@@ -597,7 +620,8 @@ describe("the loop's turns", function()
     assert.equal("ababab", table.concat(seen))
   end)
 
-  local function echo_beside(fn)
+  -- How long so many exchanges of a byte take while `fn` runs, from so many seconds on.
+  local function echo_beside(fn, count, after)
     local server = assert(tcp.listen("127.0.0.1:0", function(socket)
       while true do
         local bytes = socket:read "*"
@@ -611,8 +635,9 @@ describe("the loop's turns", function()
       server:close()
     end)
     local beside = weft.spawn(fn)
+    weft.sleep(after or 0)
     local seconds = timed(function()
-      for _ = 1, 20 do
+      for _ = 1, count or 20 do
         socket:write "x"
         assert.equal("x", socket:read(1))
       end
@@ -626,6 +651,7 @@ describe("the loop's turns", function()
   end)
 
   it("come to sockets beside tasks that start each other for ever", function()
+    local before = core.task_count()
     assert.is_true(echo_beside(function()
       local function start_another(n)
         if n > 0 then weft.background(start_another, n - 1) end
@@ -633,7 +659,7 @@ describe("the loop's turns", function()
       for _ = 1, 50 do weft.background(start_another, 500) end
       weft.sleep(60)
     end) < 0.2)
-    eventually(function() return core.task_count() < 50 end)
+    eventually(function() return core.task_count() < before + 50 end, 20)
   end)
 
   it("come to sockets beside tens of thousands that are ready", function()
@@ -644,6 +670,37 @@ describe("the loop's turns", function()
     end)
     eventually(function() return busy[30000] and busy[30000].done end)
     assert.is_true(seconds < 1, seconds)
+  end)
+
+  it("come to sockets beside many tasks that compute for a while in each turn", function()
+    local function busy()
+      while true do
+        local before = core.clock()
+        repeat until core.clock() - before > 0.005
+        weft.sleep(0)
+      end
+    end
+    assert.is_true(echo_beside(function()
+      for _ = 1, 100 do weft.spawn(busy) end
+      weft.sleep(60)
+    end, 5) < 1)
+  end)
+
+  it("come to sockets beside many who slept until the same time", function()
+    assert.is_true(echo_beside(function()
+      for _ = 1, 100 do
+        weft.spawn(function()
+          weft.sleep(0.02)
+          local before = core.clock()
+          repeat until core.clock() - before > 0.005
+        end)
+      end
+      weft.sleep(60)
+    end, 3, 0.025) < 0.3)
+  end)
+
+  it("that are asked for by sleep(0) take no time", function()
+    assert.is_true(timed(function() for _ = 1, 1000 do weft.sleep(0) end end) < 0.5)
   end)
 
   it("are none while all wait: an idle process uses no time of the CPU", function()
