@@ -4,8 +4,9 @@ MAKEFLAGS += --no-builtin-rules
 
 # Debian packages, the only place that names them. `make run` installs what the
 # build needs, `make test`, `make lint` and `make bench` what they need as well.
-BUILD_PACKAGES = gcc make libc6-dev libuv1-dev libluajit2-5.1-dev node-llhttp
-TEST_PACKAGES = lua-busted libcmocka-dev curl
+BUILD_PACKAGES = gcc make libc6-dev libuv1-dev libluajit2-5.1-dev node-llhttp \
+                 libssl-dev
+TEST_PACKAGES = lua-busted libcmocka-dev curl openssl
 SANITIZE_PACKAGES = libasan8 libubsan1
 LINT_PACKAGES = lua-check clang-format
 FUZZ_PACKAGES = clang libclang-rt-14-dev
@@ -37,7 +38,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 C_FLAGS = -std=c11 -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -Iruntime \
           -isystem /usr/share/include/llhttp -isystem /usr/include/luajit-2.1 \
           $(WARNINGS) $(CFLAGS) $(LTO) $(SANITIZERS) -MMD -MP
-LD_LIBS = -l:libluajit-5.1.a -luv -lm -ldl -lpthread
+LD_LIBS = -l:libluajit-5.1.a -luv -lssl -lcrypto -lm -ldl -lpthread
 
 SOURCES := $(wildcard runtime/*/*.c)
 MAIN := runtime/main.c

@@ -42,8 +42,15 @@ function M.init(stream, box, name)
   return stream
 end
 
+-- Our own code beside libuv's, runtime/net/tls.h: what is wrong is known to the stream.
+local ETLS = -5000
+
+local function reason(stream, status)
+  return status == ETLS and core.stream_reason(stream._box) or nil
+end
+
 local function failed(stream, status, len)
-  local _, err = await.finish(stream._reading, status)
+  local _, err = await.finish(stream._reading, status, reason(stream, status))
   if not PASSING[err.code] then
     err.partial = len and core.stream_take(stream._box, len) or ""
     err.reset = RESET[status]
@@ -113,7 +120,7 @@ end
 local function write(stream, bytes)
   local status = core.stream_write(stream._box, bytes, stream.timeout)
   if status == 0 then return true end
-  return await.finish(stream._writing, status)
+  return await.finish(stream._writing, status, reason(stream, status))
 end
 
 --- Writes all of it. Waits only while more than 64 KiB are not yet on their way. After a time-out

@@ -1,6 +1,6 @@
 --- Calling other HTTP services: `weft.fetch(url, options)`.
 -- Owns what is said: the bytes of the request, and what a script sees of the response. Connections,
--- look-ups, retries and time-outs are C's (runtime/net/client.h). Not there yet: https, redirects,
+-- look-ups, retries, TLS and time-outs are C's (runtime/net/client.h). Not there yet: redirects,
 -- streaming, unix sockets; asking for them is an error, never a silent something else.
 --
 -- What the script did wrong raises at the line that calls; what the world did is `nil, err`.
@@ -11,6 +11,7 @@ local errors = require "weft.errors"
 local headers = require "weft.headers"
 local json = require "weft.json"
 local query = require "weft.query"
+local tls = require "weft.tls"
 
 local find, lower, match, sub = string.find, string.lower, string.match, string.sub
 local core_fetch = core.fetch
@@ -75,7 +76,7 @@ end
 ---@field host string the Host header
 ---@field target string
 ---@field get string? the whole head of a plain GET
----@field tls boolean?
+---@field tls boolean whether it is https://
 
 local function bad_url(url, why, level)
   error(("fetch: the URL %q %s"):format(url, why), level + 1)
@@ -113,17 +114,18 @@ local function parse_url(url, level)
   scheme = scheme and lower(scheme)
   if scheme == "unix" then error("fetch: unix sockets are not there yet", level + 1) end
   if (scheme ~= "http" and scheme ~= "https") or sub(rest, 1, 2) ~= "//" then
-    bad_url(url, "does not begin with http://", level + 1)
+    bad_url(url, "does not begin with http:// or https://", level + 1)
   end
   local authority, target = match(rest, "^//([^/?#]*)([^#]*)")
   if find(authority, "@", 1, true) then
     bad_url(url, "contains a user name; use an Authorization header", level + 1)
   end
   local host, port = split_authority(authority, url, level + 1)
-  if port == "80" and scheme == "http" then port = "" end
+  local default_port = scheme == "https" and "443" or "80"
+  if port == default_port then port = "" end
   if sub(target, 1, 1) ~= "/" then target = "/" .. target end
   return {
-    key = host .. ":" .. (port ~= "" and port or "80"),
+    key = host .. ":" .. (port ~= "" and port or default_port),
     host = port ~= "" and host .. ":" .. port or host,
     target = target,
     tls = scheme == "https",
@@ -161,6 +163,7 @@ local OPTIONS = {
   max_body_size = true,
   redirects = true,
   stream = true,
+  tls = true,
 }
 
 local function check_options(options, level)
@@ -322,10 +325,35 @@ local DEFAULTS = {
   max_body_size = MAX_BODY_SIZE,
 }
 
-local function fetch(url, place, method, head, body, sizes)
-  return finish(url, place, method, sizes, core_fetch(place.key, head, body, IDEMPOTENT[method],
+local function fetch(url, place, method, head, body, sizes, key, context)
+  return finish(url, place, method, sizes, core_fetch(key, head, body, IDEMPOTENT[method],
     method == "HEAD", sizes.timeout, sizes.connect_timeout, sizes.read_timeout,
-    sizes.max_body_size))
+    sizes.max_body_size, context))
+end
+
+-- The context of who says nothing of TLS; made when it is first needed.
+local default_context
+
+--- The same over TLS, with the options for it, or nil.
+local function fetch_secure(url, place, method, head, body, sizes, options, level)
+  local context, server_name = default_context, nil
+  if options ~= nil or not context then
+    context, server_name = tls.client(options == nil or options, "http/1.1", level + 1)
+    if not context then return nil, server_name end
+    if options == nil then default_context = context end
+  end
+  -- who was connected to under another name has shown another certificate
+  local key = server_name and place.key .. "|" .. server_name or place.key
+  return fetch(url, place, method, head, body, sizes, key, context)
+end
+
+local function plain_head(place)
+  local head = place.get
+  if not head then
+    head = plain_get(place)
+    place.get = head
+  end
+  return head
 end
 
 ---@class weft.fetch.Options
@@ -338,25 +366,22 @@ end
 ---@field connect_timeout number? seconds for looking up the name and connecting; default 5
 ---@field read_timeout number? seconds between two parts of the answer; default: no other limit
 ---@field max_body_size integer? bytes of the response's body; default 8 MiB
+---@field tls weft.tls.Options? for https://; the default verifies with the system's certificates
 
 --- Sends a request and waits for the whole response.
 -- Connections are kept and used again. One that its server closed meanwhile is replaced, and the
 -- request sent once more, if that cannot make the server do anything twice.
----@param url string "http://host:port/path?query"
+---@param url string "https://host:port/path?query", or "http://..."
 ---@param options weft.fetch.Options?
 ---@return weft.FetchResponse? response whatever its status
 ---@return weft.Error? err code timeout, closed, refused, unreachable, dns, tls, protocol, too_large
 function M.fetch(url, options)
   local place = known[url] or learn_url(url, 2)
-  if options == nil and not place.tls then
-    local head = place.get
-    if not head then
-      head = plain_get(place)
-      place.get = head
-    end
-    return fetch(url, place, "GET", head, "", DEFAULTS)
+  if options == nil then
+    local head = place.get or plain_head(place)
+    if place.tls then return fetch_secure(url, place, "GET", head, "", DEFAULTS, nil, 2) end
+    return fetch(url, place, "GET", head, "", DEFAULTS, place.key)
   end
-  options = options or {}
   check_options(options, 2)
   local body, kind = read_body(options, 2)
   local method = check_method(options.method or (body and "POST" or "GET"), 2)
@@ -367,8 +392,10 @@ function M.fetch(url, options)
     max_body_size = max_body_size(options, 2),
   }
   local head = make_head(place, method, options.headers, body, kind, 2)
-  if place.tls then return nil, errors.new("tls", "https is not there yet") end
-  return fetch(url, place, method, head, body or "", sizes)
+  if place.tls then
+    return fetch_secure(url, place, method, head, body or "", sizes, options.tls, 2)
+  end
+  return fetch(url, place, method, head, body or "", sizes, place.key)
 end
 
 return M

@@ -6,6 +6,7 @@
 #include "weft.h"
 
 #include <luajit.h>
+#include <openssl/crypto.h>
 #include <uv.h>
 
 #include <stdio.h>
@@ -19,8 +20,9 @@ int weft_cli_version(int argc, char **argv)
     fprintf(stderr, "weft: version takes nothing, not \"%s\"\n", argv[rest]);
     return 2;
   }
-  printf("weft %s\n%s\nlibuv %s\nllhttp %d.%d.%d\n", WEFT_VERSION,
+  printf("weft %s\n%s\nlibuv %s\nllhttp %d.%d.%d\nOpenSSL %s\n", WEFT_VERSION,
          LUAJIT_VERSION, uv_version_string(), LLHTTP_VERSION_MAJOR,
-         LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+         LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH,
+         OpenSSL_version(OPENSSL_VERSION_STRING));
   return 0;
 }

@@ -66,9 +66,16 @@ void weft_clients_free(weft_pool_t *pool)
 
 /* ---- the end ------------------------------------------------------------- */
 
-static void end(weft_client_t *client, const weft_client_result_t *result)
+static void stop(weft_client_t *client)
 {
   client->running = false;
+  weft_tls_context_release(client->tls);
+  client->tls = NULL;
+}
+
+static void end(weft_client_t *client, const weft_client_result_t *result)
+{
+  stop(client);
   client->on_done(client, result);
 }
 
@@ -91,7 +98,9 @@ static const char *activity(const weft_client_t *client)
   if (borrower->state == WEFT_BORROWER_IN_LINE)
     return "waiting for a free connection";
   if (borrower->state != WEFT_BORROWER_LENT)
-    return borrower->dial.resolving ? "looking up the name" : "connecting";
+    return borrower->dial.resolving   ? "looking up the name"
+           : borrower->dial.connected ? "in the TLS handshake"
+                                      : "connecting";
   if (client->answered)
     return "reading the response";
   return weft_stream_unsent(&borrower->link->stream) ? "sending the request"
@@ -109,7 +118,7 @@ static void time_out(weft_client_t *client, const char *limit)
 void weft_client_cancel(weft_client_t *client)
 {
   release(client);
-  client->running = false;
+  stop(client);
 }
 
 /* The response is whole. `reusable` says that nothing speaks against sending
@@ -191,6 +200,7 @@ void weft_client_start(weft_client_t *client,
   weft_buf_append(&client->request, request->key, request->key_len);
   weft_buf_append(&client->request, request->head, request->head_len);
   client->key_len = request->key_len;
+  client->tls = request->tls ? weft_tls_context_hold(request->tls) : NULL;
   client->body_len = request->body_len;
   client->body = NULL;
   if (request->body_len <= WEFT_CLIENT_COPIED)
@@ -229,7 +239,8 @@ static void send_request(weft_client_t *client)
 static void borrow(weft_client_t *client, weft_borrow_t how)
 {
   if (weft_pool_borrow(client->pool, &client->borrower,
-                       weft_buf_bytes(&client->request), client->key_len, how))
+                       weft_buf_bytes(&client->request), client->key_len,
+                       client->tls, how))
     send_request(client);
 }
 
@@ -249,7 +260,7 @@ static void on_refused(weft_borrower_t *borrower, int status)
   if (status == UV_ETIMEDOUT)
     time_out(client, "connect_timeout");
   else
-    fail(client, status, NULL);
+    fail(client, status, borrower->dial.detail);
 }
 
 /* ---- receiving ----------------------------------------------------------- */
@@ -340,6 +351,20 @@ static bool may_retry(const weft_client_t *client)
          (client->idempotent || client->untouched);
 }
 
+static const char *detail_of_end(weft_client_t *client, int status)
+{
+  weft_link_t *link = client->borrower.link;
+  if (status == WEFT_ETLS)
+    return weft_stream_reason(&link->stream);
+  if (!client->answered)
+    return "the connection ended before an answer came";
+  if (status == WEFT_ETRUNCATED && client->has_head &&
+      weft_parser_finish(&link->parser) == WEFT_PARSED_END)
+    return "the body ends with the connection, and that ended without TLS's "
+           "close_notify: it may be cut short";
+  return "the connection ended inside the response";
+}
+
 static void on_gone(weft_borrower_t *borrower, int status)
 {
   weft_client_t *client = client_of(borrower);
@@ -352,9 +377,7 @@ static void on_gone(weft_borrower_t *borrower, int status)
     weft_pool_drop(borrower);
     borrow(client, WEFT_BORROW_FRESH);
   } else {
-    fail(client, status,
-         client->answered ? "the connection ended inside the response"
-                          : "the connection ended before an answer came");
+    fail(client, status, detail_of_end(client, status));
   }
 }
 

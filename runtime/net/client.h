@@ -9,9 +9,10 @@ typedef struct weft_client weft_client_t;
 
 /* What to send, and how long to wait for what (ms). */
 typedef struct {
-  const char *key; /* "host:port", as for weft_pool_borrow */
+  const char *key; /* as for weft_pool_borrow */
   size_t key_len;
-  const char *head; /* from the request line to the empty line */
+  weft_tls_context_t *tls; /* NULL for http:// */
+  const char *head;        /* from the request line to the empty line */
   size_t head_len;
   const char *body; /* must stay until the end, unless it is so short that it
                        is copied: WEFT_CLIENT_COPIED */
@@ -27,8 +28,8 @@ enum { WEFT_CLIENT_COPIED = 4096, WEFT_CLIENT_OWNER = 48 };
 
 /* How it ended; good until on_done returns. */
 typedef struct {
-  int status;         /* 0, or a negative libuv code, and then only these: */
-  const char *detail; /* what happened, static; NULL if `status` says it all */
+  int status;         /* 0, or negative, and then only these: */
+  const char *detail; /* what happened; NULL if `status` says it all */
   const char *limit;  /* UV_ETIMEDOUT: the name of the time-out, and `detail`
                          is what took too long; else NULL */
   /* the response */
@@ -57,7 +58,8 @@ struct weft_client {
   /* request */
   weft_buf_t request; /* the pool's key, the head, and a short body */
   size_t key_len;
-  const char *body; /* a long body, borrowed */
+  weft_tls_context_t *tls; /* held while it runs; or NULL */
+  const char *body;        /* a long body, borrowed */
   size_t body_len;
   bool head_only, idempotent;
   bool retried;

@@ -22,6 +22,8 @@ static const weft_stream_events_t unused_events = {.on_closed = on_closed};
 static void finish(weft_dial_t *dial, int status, weft_stream_t *stream)
 {
   weft_timer_clear(dial->loop, &dial->timer);
+  weft_tls_free(dial->tls);
+  dial->tls = NULL;
   dial->on_done(dial, status, stream);
 }
 
@@ -31,6 +33,31 @@ static void fail_soon(weft_dial_t *dial, int status)
   dial->status = status;
   dial->over = true;
   weft_timer_set(dial->loop, &dial->timer, 0);
+}
+
+static void on_secured(void *data, int status)
+{
+  weft_dial_t *dial = data;
+  weft_stream_t *stream = dial->stream;
+  dial->stream = NULL;
+  if (status == 0) {
+    finish(dial, 0, stream);
+    return;
+  }
+  dial->detail = weft_stream_reason(stream);
+  weft_stream_close(stream, false);
+  finish(dial, status, NULL);
+}
+
+/* The other addresses are not tried any longer: a certificate that is not
+ * trusted gets no better there. */
+static void shake_hands(weft_dial_t *dial, weft_stream_t *stream)
+{
+  weft_tls_t *tls = dial->tls;
+  dial->tls = NULL;
+  dial->stream = stream;
+  weft_timer_set(dial->loop, &dial->timer, dial->due);
+  weft_stream_secure(stream, tls, on_secured, dial);
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -44,7 +71,11 @@ static void on_connected(uv_connect_t *request, int status)
   dial->trying = NULL;
   if (status == 0) {
     uv_tcp_nodelay(&stream->uv.tcp, 1); /* a request is written in one piece */
-    finish(dial, 0, stream);
+    dial->connected = true;
+    if (dial->tls)
+      shake_hands(dial, stream);
+    else
+      finish(dial, 0, stream);
     return;
   }
   weft_stream_close(stream, false);
@@ -116,6 +147,7 @@ void weft_dial_start(weft_dial_t *dial,
                      uint16_t port,
                      uint64_t due,
                      size_t size,
+                     weft_tls_t *tls,
                      void (*on_done)(weft_dial_t *dial,
                                      int status,
                                      weft_stream_t *stream))
@@ -127,8 +159,11 @@ void weft_dial_start(weft_dial_t *dial,
   dial->due = due;
   dial->next = 0;
   dial->trying = NULL;
+  dial->tls = tls;
+  dial->stream = NULL;
+  dial->detail = NULL;
   dial->status = 0;
-  dial->over = false;
+  dial->over = dial->connected = false;
   dial->resolving = true;
   weft_timer_init(&dial->timer, on_timer);
   weft_timer_set(loop, &dial->timer, due);
@@ -139,6 +174,9 @@ void weft_dial_start(weft_dial_t *dial,
 /* The address that is being tried is not waited for any longer. */
 static void abandon(weft_dial_t *dial)
 {
+  if (dial->stream)
+    weft_stream_close(dial->stream, false);
+  dial->stream = NULL;
   if (!dial->trying)
     return;
   dial->trying->dial = NULL;
@@ -168,4 +206,6 @@ void weft_dial_cancel(weft_dial_t *dial)
   weft_timer_clear(dial->loop, &dial->timer);
   weft_lookup_cancel(&dial->lookup);
   abandon(dial);
+  weft_tls_free(dial->tls);
+  dial->tls = NULL;
 }

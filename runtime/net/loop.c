@@ -56,6 +56,7 @@ void weft_loop_close(weft_loop_t *loop)
   assert(loop->heap_count == 0);
   free(loop->heap);
   free(loop->read_buf);
+  free(loop->plain_buf);
   while (loop->spare_count)
     weft_buf_deinit(&loop->spare[--loop->spare_count]);
 }

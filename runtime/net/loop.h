@@ -41,7 +41,8 @@ struct weft_loop {
   uint32_t timer_order; /* of the timer that was set last */
   bool firing;          /* callbacks run; `wakeup` is armed behind them */
   /* buffers */
-  char *read_buf; /* every stream reads into it: used before the next read */
+  char *read_buf;  /* every stream reads into it: used before the next read */
+  char *plain_buf; /* what was decrypted, likewise; NULL until TLS is used */
   weft_buf_t spare[WEFT_SPARE_BUFS];
   unsigned spare_count;
   /* what must be written before the loop waits again */

@@ -15,8 +15,8 @@ static const weft_parser_limits_t limits = {.head_size = UINT16_MAX,
 
 enum { BUCKETS = 256 };
 
-/* A server: a name and a port, and the connections to it. It exists as long as
- * there is one, or somebody wants one. */
+/* A server: a name and a port, how to speak TLS with it, and the connections to
+ * it. It exists as long as there is one, or somebody wants one. */
 struct weft_host {
   weft_pool_t *pool;
   weft_list_t node; /* in its bucket */
@@ -26,6 +26,9 @@ struct weft_host {
   unsigned count; /* links: being dialled, lent and idle */
   uint16_t port;
   char *name; /* what to look up */
+  const char
+      *server_name; /* who is to answer, if not `name`; in `key`; or NULL */
+  weft_tls_context_t *tls; /* held; NULL for connections without TLS */
   size_t key_len;
   char key[];
 };
@@ -33,6 +36,7 @@ struct weft_host {
 struct weft_pool {
   weft_loop_t *loop;
   weft_resolver_t *resolver;
+  weft_tls_cache_t tls;
   weft_list_t buckets[BUCKETS]; /* of weft_host_t.node */
   size_t link_count;            /* also those that are closing */
   weft_spares_t spares;
@@ -50,6 +54,7 @@ weft_pool_t *weft_pool_open(weft_loop_t *loop)
   for (int i = 0; i < BUCKETS; i++)
     weft_list_init(&pool->buckets[i]);
   weft_list_init(&pool->spares.list);
+  weft_tls_cache_init(&pool->tls);
   return pool;
 }
 
@@ -57,6 +62,8 @@ weft_resolver_t *weft_pool_resolver(weft_pool_t *pool)
 {
   return pool->resolver;
 }
+
+weft_tls_cache_t *weft_pool_tls(weft_pool_t *pool) { return &pool->tls; }
 
 weft_loop_t *weft_pool_loop(weft_pool_t *pool) { return pool->loop; }
 
@@ -78,14 +85,21 @@ static uint32_t hash(const char *key, size_t len)
   return h;
 }
 
-static weft_host_t *
-add_host(weft_pool_t *pool, weft_list_t *bucket, const char *key, size_t len)
+static weft_host_t *add_host(weft_pool_t *pool,
+                             weft_list_t *bucket,
+                             const char *key,
+                             size_t len,
+                             weft_tls_context_t *tls)
 {
   weft_host_t *host = weft_calloc(sizeof(*host) + len + 1);
   host->pool = pool;
   host->key_len = len;
   memcpy(host->key, key, len);
-  const char *colon = strrchr(host->key, ':');
+  const char *bar = memchr(host->key, '|', len);
+  host->server_name = bar ? bar + 1 : NULL;
+  host->tls = tls ? weft_tls_context_hold(tls) : NULL;
+  const char *colon =
+      memrchr(host->key, ':', bar ? (size_t)(bar - host->key) : len);
   assert(colon);
   bool bracketed = *key == '[';
   host->name = weft_strndup(host->key + bracketed,
@@ -97,15 +111,17 @@ add_host(weft_pool_t *pool, weft_list_t *bucket, const char *key, size_t len)
   return host;
 }
 
-static weft_host_t *host_of(weft_pool_t *pool, const char *key, size_t len)
+static weft_host_t *
+host_of(weft_pool_t *pool, const char *key, size_t len, weft_tls_context_t *tls)
 {
   weft_list_t *bucket = &pool->buckets[hash(key, len) % BUCKETS];
   for (weft_list_t *it = bucket->next; it != bucket; it = it->next) {
     weft_host_t *host = WEFT_LIST_ENTRY(it, weft_host_t, node);
-    if (host->key_len == len && memcmp(host->key, key, len) == 0)
+    if (host->key_len == len && host->tls == tls &&
+        memcmp(host->key, key, len) == 0)
       return host;
   }
-  return add_host(pool, bucket, key, len);
+  return add_host(pool, bucket, key, len, tls);
 }
 
 /* ---- links --------------------------------------------------------------- */
@@ -129,10 +145,14 @@ static void start_dial(weft_host_t *host, weft_borrower_t *borrower)
   weft_pool_t *pool = host->pool;
   host->count++;
   borrower->state = WEFT_BORROWER_DIALLING;
+  const char *answering = host->server_name ? host->server_name : host->name;
+  weft_tls_t *tls =
+      host->tls ? weft_tls_new(host->tls, pool->loop, answering, host->port)
+                : NULL;
   weft_dial_start(&borrower->dial, pool->loop, pool->resolver, host->name,
                   host->port,
                   weft_loop_now(pool->loop) + borrower->connect_timeout,
-                  sizeof(weft_link_t), on_dialled);
+                  sizeof(weft_link_t), tls, on_dialled);
 }
 
 /* A link is gone: the next in line may have another, and a host that nobody
@@ -147,6 +167,7 @@ static void link_ended(weft_host_t *host)
     start_dial(host, next);
   } else if (host->count == 0) {
     weft_list_remove(&host->node);
+    weft_tls_context_release(host->tls);
     free(host->name);
     free(host);
   }
@@ -218,10 +239,11 @@ bool weft_pool_borrow(weft_pool_t *pool,
                       weft_borrower_t *borrower,
                       const char *key,
                       size_t key_len,
+                      weft_tls_context_t *tls,
                       weft_borrow_t how)
 {
   assert(borrower->state == WEFT_BORROWER_NONE && !pool->closing);
-  weft_host_t *host = host_of(pool, key, key_len);
+  weft_host_t *host = host_of(pool, key, key_len, tls);
   host->count++; /* or the host might go with a link that does not stand */
   while (how != WEFT_BORROW_FRESH && host->idle_count) {
     weft_link_t *link = last_idle(host);
@@ -360,6 +382,7 @@ void weft_pool_close(weft_pool_t *pool)
   pool->closing = true;
   weft_resolver_close(pool->resolver);
   weft_clients_free(pool);
+  weft_tls_cache_deinit(&pool->tls);
   for (int i = 0; i < BUCKETS; i++) {
     weft_list_t *bucket = &pool->buckets[i];
     while (!weft_list_empty(bucket)) {

@@ -39,7 +39,8 @@ struct weft_link {
 typedef struct {
   /* borrower->link is lent: give it back or drop it. */
   void (*on_lent)(weft_borrower_t *borrower);
-  /* There is no connection to be had (a negative libuv code): it is over. */
+  /* There is no connection to be had (a negative status; borrower->dial.detail
+   * may say more until this returns): it is over. */
   void (*on_refused)(weft_borrower_t *borrower, int status);
   /* While a link is lent. */
   void (*on_read)(weft_borrower_t *borrower, const char *bytes, size_t len);
@@ -82,12 +83,18 @@ void weft_pool_close(weft_pool_t *pool);
 weft_loop_t *weft_pool_loop(weft_pool_t *pool);
 /* The worker's one cache of names. */
 weft_resolver_t *weft_pool_resolver(weft_pool_t *pool);
-/* `key` is "host:port", in lower case, a v6 address in brackets. True if a link
- * is lent at once, without on_lent; otherwise on_lent or on_refused follows. */
+/* The contexts of TLS that its connections have. */
+weft_tls_cache_t *weft_pool_tls(weft_pool_t *pool);
+/* `key` is "host:port", in lower case, a v6 address in brackets; or
+ * "host:port|server_name" if the server's certificate is for another name. With
+ * `tls` the connection is secure, and was made with this very context: what is
+ * trusted with one is not with another. True if a link is lent at once, without
+ * on_lent; otherwise on_lent or on_refused follows. */
 bool weft_pool_borrow(weft_pool_t *pool,
                       weft_borrower_t *borrower,
                       const char *key,
                       size_t key_len,
+                      weft_tls_context_t *tls,
                       weft_borrow_t how);
 /* The parser is between two messages, and nothing is expected. The link is kept
  * for others, unless a part of the request is still unsent or enough links are

@@ -1,11 +1,14 @@
 #include "net/stream.h"
 
 #include "base/alloc.h"
+#include "net/stream_parts.h"
+#include "net/tls.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* A write in flight: the request and the bytes it writes. */
 typedef struct weft_write {
@@ -34,13 +37,22 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
   *buf = uv_buf_init(stream->loop->read_buf, WEFT_READ_SIZE);
 }
 
-static void fail(weft_stream_t *stream, int status)
+void weft_stream_fail(weft_stream_t *stream, int status)
 {
   if (stream->failed || stream->closing)
     return;
   stream->failed = true;
-  weft_stream_read_stop(stream);
-  stream->events->on_error(stream, status);
+  stream->reading = false;
+  weft_stream_poll(stream, false);
+  if (stream->tls)
+    status = weft_tls_stream_failed(stream, status);
+  if (status != 0)
+    stream->events->on_error(stream, status);
+}
+
+const char *weft_stream_reason(const weft_stream_t *stream)
+{
+  return stream->tls && *stream->tls->reason ? stream->tls->reason : NULL;
 }
 
 /* libuv takes a hang-up behind a short read for an orderly end: if it was a
@@ -63,26 +75,42 @@ static void on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
     int status = hidden_error(stream);
     len = status ? status : UV_EOF;
   }
-  if (len > 0) {
+  if (stream->tls && (len > 0 || len == UV_EOF)) {
+    weft_tls_stream_read(stream, buf->base, len > 0 ? (size_t)len : 0);
+  } else if (len > 0) {
     stream->events->on_read(stream, buf->base, (size_t)len);
   } else if (len == UV_EOF) {
     stream->ended = true;
     weft_stream_read_stop(stream);
     stream->events->on_end(stream);
   } else if (len < 0) {
-    fail(stream, (int)len);
+    weft_stream_fail(stream, (int)len);
   }
+}
+
+void weft_stream_poll(weft_stream_t *stream, bool on)
+{
+  if (stream->polling == on)
+    return;
+  stream->polling = on;
+  int status = 0;
+  if (on)
+    status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
+  else
+    uv_read_stop(&stream->uv.stream);
+  if (status != 0)
+    weft_stream_fail(stream, status);
 }
 
 void weft_stream_read_start(weft_stream_t *stream)
 {
   if (stream->reading || stream->ended || stream->failed || stream->closing)
     return;
-  int status = uv_read_start(&stream->uv.stream, on_alloc, on_read);
-  if (status == 0)
-    stream->reading = true;
+  stream->reading = true;
+  if (stream->tls)
+    weft_tls_stream_resume(stream);
   else
-    fail(stream, status);
+    weft_stream_poll(stream, true);
 }
 
 void weft_stream_read_stop(weft_stream_t *stream)
@@ -90,7 +118,18 @@ void weft_stream_read_stop(weft_stream_t *stream)
   if (!stream->reading)
     return;
   stream->reading = false;
-  uv_read_stop(&stream->uv.stream);
+  weft_stream_poll(stream, false);
+}
+
+size_t weft_stream_read_rest(weft_stream_t *stream, char *into, size_t size)
+{
+  uv_os_fd_t fd;
+  if (stream->tls)
+    return weft_tls_stream_read_rest(stream, into, size);
+  if (stream->ended || uv_fileno(&stream->uv.handle, &fd) != 0)
+    return 0;
+  ssize_t len = read(fd, into, size);
+  return len > 0 ? (size_t)len : 0;
 }
 
 weft_buf_t *weft_stream_out(weft_stream_t *stream)
@@ -114,7 +153,8 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 
 static void shut_if_wanted(weft_stream_t *stream)
 {
-  if (!stream->shut || stream->writing || stream->out.len || stream->closing)
+  if (!stream->shut || stream->failed || stream->closing ||
+      weft_stream_unsent(stream))
     return;
   stream->shut = false;
   uv_shutdown_t *request = weft_alloc(sizeof(*request));
@@ -132,21 +172,23 @@ static void on_written(uv_write_t *request, int status)
   if (stream->closing)
     return;
   if (status < 0) {
-    fail(stream, status);
+    weft_stream_fail(stream, status);
     return;
   }
   weft_stream_flush(stream);
-  if (!stream->writing && !stream->failed && !stream->closing)
+  bool handshaking = stream->tls && stream->tls->on_secured;
+  if (!stream->writing && !stream->failed && !stream->closing && !handshaking)
     stream->events->on_drain(stream);
 }
 
-/* Hands `out` to libuv, which writes it as the kernel takes it. */
-static void write_rest(weft_stream_t *stream)
+/* Hands what is left of `bytes` to libuv, which writes it as the kernel takes
+ * it. */
+static void write_rest(weft_stream_t *stream, weft_buf_t *bytes)
 {
   weft_write_t *write = weft_alloc(sizeof(*write));
   write->stream = stream;
-  write->bytes = stream->out;
-  weft_buf_init(&stream->out);
+  write->bytes = *bytes;
+  weft_buf_init(bytes);
   uv_buf_t buf = uv_buf_init(weft_buf_bytes(&write->bytes), write->bytes.len);
   stream->writing = write;
   stream->passed += write->bytes.len;
@@ -156,8 +198,43 @@ static void write_rest(weft_stream_t *stream)
     stream->writing = NULL;
     weft_buf_deinit(&write->bytes);
     free(write);
-    fail(stream, status);
+    weft_stream_fail(stream, status);
   }
+}
+
+void weft_stream_write(weft_stream_t *stream,
+                       weft_buf_t *first,
+                       const char *bytes,
+                       size_t len)
+{
+  uv_buf_t bufs[2];
+  unsigned count = 0;
+  if (first->len)
+    bufs[count++] = uv_buf_init(weft_buf_bytes(first), first->len);
+  if (len)
+    bufs[count++] = uv_buf_init((char *)bytes, (unsigned)len);
+  if (count) {
+    int written = uv_try_write(&stream->uv.stream, bufs, count);
+    if (written < 0 && written != UV_EAGAIN) {
+      weft_buf_clear(first);
+      weft_stream_fail(stream, written);
+      return;
+    }
+    size_t sent = written > 0 ? (size_t)written : 0;
+    stream->passed += sent;
+    size_t from_first = sent < first->len ? sent : first->len;
+    weft_buf_consume(first, from_first);
+    sent -= from_first;
+    if (sent < len) {
+      if (!first->data)
+        weft_loop_lend(stream->loop, first);
+      weft_buf_append(first, bytes + sent, len - sent);
+    }
+    if (first->len)
+      write_rest(stream, first);
+  }
+  if (!first->len)
+    weft_loop_take_back(stream->loop, first);
 }
 
 void weft_stream_flush(weft_stream_t *stream)
@@ -178,37 +255,17 @@ void weft_stream_flush_with(weft_stream_t *stream,
       weft_buf_append(weft_stream_out(stream), bytes, len);
     return;
   }
-  uv_buf_t bufs[2];
-  unsigned count = 0;
-  if (stream->out.len)
-    bufs[count++] = uv_buf_init(weft_buf_bytes(&stream->out), stream->out.len);
-  if (len)
-    bufs[count++] = uv_buf_init((char *)bytes, (unsigned)len);
-  if (count) {
-    int written = uv_try_write(&stream->uv.stream, bufs, count);
-    if (written < 0 && written != UV_EAGAIN) {
-      weft_buf_clear(&stream->out);
-      fail(stream, written);
-      return;
-    }
-    size_t sent = written > 0 ? (size_t)written : 0;
-    stream->passed += sent;
-    size_t from_out = sent < stream->out.len ? sent : stream->out.len;
-    weft_buf_consume(&stream->out, from_out);
-    sent -= from_out;
-    if (sent < len)
-      weft_buf_append(weft_stream_out(stream), bytes + sent, len - sent);
-    if (stream->out.len)
-      write_rest(stream);
-  }
-  if (!stream->out.len)
-    weft_loop_take_back(stream->loop, &stream->out);
+  if (stream->tls)
+    weft_tls_stream_write(stream, bytes, len);
+  else
+    weft_stream_write(stream, &stream->out, bytes, len);
   shut_if_wanted(stream);
 }
 
 size_t weft_stream_unsent(const weft_stream_t *stream)
 {
-  return stream->out.len + uv_stream_get_write_queue_size(&stream->uv.stream);
+  return stream->out.len + (stream->tls ? stream->tls->sealed.len : 0) +
+         uv_stream_get_write_queue_size(&stream->uv.stream);
 }
 
 uint64_t weft_stream_sent(const weft_stream_t *stream)
@@ -244,6 +301,7 @@ void weft_stream_peer(const weft_stream_t *stream, char address[46], int *port)
 static void on_closed(uv_handle_t *handle)
 {
   weft_stream_t *stream = handle->data;
+  weft_tls_free(stream->tls);
   stream->events->on_closed(stream);
 }
 
@@ -251,8 +309,10 @@ void weft_stream_close(weft_stream_t *stream, bool reset)
 {
   if (stream->closing)
     return;
+  if (stream->tls)
+    weft_tls_stream_close(stream, reset);
   stream->closing = true;
-  stream->reading = false;
+  stream->reading = stream->polling = false;
   weft_list_remove(&stream->touched);
   weft_buf_deinit(&stream->out);
   if (reset && stream->uv.handle.type == UV_TCP &&

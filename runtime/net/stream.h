@@ -1,7 +1,8 @@
 /* A connected byte stream, TCP or unix socket, in either direction: reads into
  * the loop's one read buffer, collects what is to be written and writes it with
- * as few system calls as it can. It knows no protocol. TLS will sit in here,
- * behind the same functions. */
+ * as few system calls as it can. It knows no protocol but TLS: a stream that
+ * was made secure decrypts what it reads and encrypts what it writes, behind
+ * the same functions (net/stream_tls.c). */
 #pragma once
 
 #include "base/buf.h"
@@ -42,8 +43,10 @@ struct weft_stream {
   struct weft_write *writing; /* what the kernel did not take; NULL if none */
   uint64_t passed;            /* bytes given to libuv since the stream opened */
   weft_list_t touched;        /* in loop->touched until on_turn */
+  struct weft_tls *tls;       /* owned; NULL for one that is not secure */
   bool reading, ended, failed, closing;
-  bool shut; /* shut the writing side once all is written */
+  bool polling; /* libuv reads: for the owner, or for a handshake */
+  bool shut;    /* shut the writing side once all is written */
 };
 
 /* A stream of `loop` without a connection: connect it, or accept into it.
@@ -52,6 +55,18 @@ int weft_stream_open(weft_stream_t *stream,
                      weft_loop_t *loop,
                      bool unix_socket,
                      const weft_stream_events_t *events);
+/* Speaks TLS from now on; takes `tls`, which is new. Calls on_secured once the
+ * handshake is done, or with a negative status when it has failed; perhaps
+ * before this returns, and not at all if the stream is closed before. Until
+ * then the owner is told nothing else, and must not read or write; how long it
+ * may take is for him to say. */
+void weft_stream_secure(weft_stream_t *stream,
+                        struct weft_tls *tls,
+                        void (*on_secured)(void *data, int status),
+                        void *data);
+/* What is wrong with a stream that failed, until on_closed; NULL if the status
+ * says it all. */
+const char *weft_stream_reason(const weft_stream_t *stream);
 void weft_stream_read_start(weft_stream_t *stream);
 void weft_stream_read_stop(weft_stream_t *stream);
 
@@ -67,6 +82,10 @@ void weft_stream_flush(weft_stream_t *stream);
 void weft_stream_flush_with(weft_stream_t *stream,
                             const char *bytes,
                             size_t len);
+/* Bytes that arrived before a stream failed in writing, and that nobody was
+ * told of: a peer that refuses what it is sent answers and closes. 0 when there
+ * are no more; only from on_error on. */
+size_t weft_stream_read_rest(weft_stream_t *stream, char *into, size_t size);
 /* Bytes that are not yet in the kernel. */
 size_t weft_stream_unsent(const weft_stream_t *stream);
 /* Bytes that the kernel has taken since the stream opened: grows while the

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "http/writer.h"
+#include "net/tls.h"
 #include "vm/embedded.h"
 #include "vm/generation.h"
 #include "vm/json.h"
@@ -73,6 +74,14 @@ static int l_error_name(lua_State *L)
 {
   int status = (int)luaL_checkinteger(L, 1);
   char name[64], text[128];
+  if (status == WEFT_ETLS || status == WEFT_ETRUNCATED) {
+    bool broken = status == WEFT_ETLS;
+    lua_pushstring(L, broken ? "ETLS" : "ETRUNCATED");
+    lua_pushstring(L, broken ? "TLS failed"
+                             : "the connection ended without TLS's "
+                               "close_notify: what came may be cut short");
+    return 2;
+  }
   lua_pushstring(L, uv_err_name_r(status, name, sizeof(name)));
   lua_pushstring(L, uv_strerror_r(status, text, sizeof(text)));
   return 2;
@@ -161,5 +170,6 @@ int weft_core_open(lua_State *L)
   weft_core_add_stream(L);
   weft_core_add_tcp(L);
   weft_core_add_exec(L);
+  weft_core_add_tls(L);
   return 1;
 }

@@ -15,3 +15,4 @@ void weft_core_add_stream(lua_State *L);
 void weft_core_add_tcp(lua_State *L);
 void weft_core_add_exec(lua_State *L);
 void weft_core_add_fetch(lua_State *L);
+void weft_core_add_tls(lua_State *L);

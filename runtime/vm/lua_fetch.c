@@ -3,6 +3,7 @@
 #include "net/client.h"
 #include "vm/generation.h"
 #include "vm/lua_core.h"
+#include "vm/lua_tls.h"
 #include "vm/task.h"
 
 #include <lauxlib.h>
@@ -61,8 +62,9 @@ static uint32_t check_number(lua_State *L, int index)
 }
 
 /* fetch(key, head, body, idempotent, head_only, timeout, connect_timeout,
- *       read_timeout, max_body) -> 0, HTTP status, head, body
- *                               or status, detail or nil, limit or nil
+ *       read_timeout, max_body, TLS context or nil)
+ *    -> 0, HTTP status, head, body
+ *    or status, detail or nil, limit or nil
  * as in net/client.h; times in ms. */
 static int l_fetch(lua_State *L)
 {
@@ -77,6 +79,7 @@ static int l_fetch(lua_State *L)
       .connect_timeout = check_number(L, 7),
       .read_timeout = check_number(L, 8),
       .max_body = check_number(L, 9),
+      .tls = weft_lua_tls_context(L, 10),
   };
   request.key = luaL_checklstring(L, 1, &request.key_len);
   request.head = luaL_checklstring(L, 2, &request.head_len);

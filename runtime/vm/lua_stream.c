@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
   UNSENT_MAX = 64 * 1024,        /* more makes a writer wait */
@@ -120,6 +119,8 @@ static int check_wanted(weft_lua_stream_t *it, size_t *len)
     if (*len > it->limit || (!*len && there > it->limit))
       return UV_EMSGSIZE;
     break;
+  case WEFT_WANT_SECURE:
+    return it->status ? it->status : it->readable ? 0 : UV_EAGAIN;
   case WEFT_WANT_ALL:
     if (there > it->limit)
       return UV_EMSGSIZE;
@@ -167,15 +168,12 @@ static void on_end(weft_stream_t *stream)
  * that refuses a request answers and closes while we are writing. */
 static void read_rest(weft_lua_stream_t *it)
 {
-  uv_os_fd_t fd;
-  if (!it->readable || uv_fileno(&it->stream.uv.handle, &fd) != 0)
-    return;
-  while (it->in.len < WEFT_READ_SIZE) {
-    ssize_t len =
-        read(fd, weft_buf_reserve(&it->in, WEFT_READ_SIZE), WEFT_READ_SIZE);
-    if (len <= 0)
+  while (it->readable && it->in.len < WEFT_READ_SIZE) {
+    size_t len = weft_stream_read_rest(
+        &it->stream, weft_buf_reserve(&it->in, WEFT_READ_SIZE), WEFT_READ_SIZE);
+    if (!len)
       return;
-    weft_buf_commit(&it->in, (size_t)len);
+    weft_buf_commit(&it->in, len);
   }
 }
 
@@ -280,6 +278,19 @@ void weft_lua_stream_start(weft_lua_stream_t *it)
 {
   it->readable = true;
   update_reading(it);
+}
+
+static void on_secured(void *data, int status)
+{
+  weft_lua_stream_t *it = data;
+  it->status = it->write_status = status;
+  it->readable = status == 0;
+  answer_reader(it);
+}
+
+void weft_lua_stream_secure(weft_lua_stream_t *it, weft_tls_t *tls)
+{
+  weft_stream_secure(&it->stream, tls, on_secured, it);
 }
 
 void weft_lua_stream_close(weft_lua_stream_t *it, bool reset, uint64_t linger)
@@ -410,6 +421,29 @@ static int l_await(lua_State *L)
   return weft_await_yield(L);
 }
 
+/* stream_secured(box, seconds) -> status: waits for the end of the handshake */
+static int l_secured(lua_State *L)
+{
+  weft_task_t *task;
+  size_t len;
+  weft_lua_stream_t *it = weft_lua_stream_check(L);
+  uint64_t ms = weft_lua_check_ms(L, 2);
+  int refused = weft_await_refused(L, &task);
+  if (refused)
+    return refused;
+  if (!it)
+    return push_status(L, UV_ECONNABORTED);
+  set_wanted(it, LUA_TNIL, NULL, 0, 0);
+  it->want = WEFT_WANT_SECURE;
+  int status = check_wanted(it, &len);
+  if (status != UV_EAGAIN)
+    return push_status(L, status);
+  pin(L, it);
+  it->reader = weft_await_begin(task, cancel_read, it);
+  weft_lua_set_timer(it->stream.loop, &it->read_timer, ms);
+  return weft_await_yield(L);
+}
+
 /* stream_take(box, len [, strip]) -> the first `len` bytes that arrived,
  * without the last `strip` of them; nil if it is closed */
 static int l_take(lua_State *L)
@@ -499,6 +533,7 @@ void weft_core_add_stream(lua_State *L)
 {
   static const luaL_Reg functions[] = {
       {"stream_await", l_await},
+      {"stream_secured", l_secured},
       {"stream_take", l_take},
       {"stream_write", l_write},
       {"stream_shutdown", l_shutdown},

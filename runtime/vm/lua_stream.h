@@ -5,6 +5,7 @@
 #pragma once
 
 #include "net/stream.h"
+#include "net/tls.h"
 #include "vm/generation.h"
 #include "vm/task.h"
 
@@ -15,7 +16,8 @@ typedef enum {
   WEFT_WANT_SOME,      /* whatever there is */
   WEFT_WANT_COUNT,     /* so many bytes */
   WEFT_WANT_DELIMITER, /* all up to a delimiter */
-  WEFT_WANT_ALL        /* all until the end */
+  WEFT_WANT_ALL,       /* all until the end */
+  WEFT_WANT_SECURE     /* no bytes: the TLS handshake's end */
 } weft_want_t;
 
 /* A stream of a script. It owns itself: it is freed in its close callback. The
@@ -30,7 +32,8 @@ typedef struct weft_lua_stream {
   int pin;                      /* registry ref of the box while tasks wait */
   int waiting;                  /* how many: the reader, the writer */
   /* reading */
-  bool readable; /* connected, and not only to be written to */
+  bool readable; /* connected, secure if it has to be, and not only to be
+                    written to */
   int status;    /* UV_EOF or an error once nothing more will arrive */
   weft_buf_t in; /* arrived, and not yet taken */
   weft_await_t reader;
@@ -64,6 +67,9 @@ weft_lua_stream_t *weft_lua_stream_open(lua_State *L, bool unix_socket);
 weft_lua_stream_t *weft_lua_stream_check(lua_State *L);
 /* It is connected: reads ahead a little from now on. */
 void weft_lua_stream_start(weft_lua_stream_t *it);
+/* It is connected, and shakes hands before it is read; takes `tls`. The script
+ * waits for that (stream_secured) before it does anything else. */
+void weft_lua_stream_secure(weft_lua_stream_t *it, weft_tls_t *tls);
 /* Ends it for the script; tasks that wait are told UV_ECONNABORTED. What is
  * unsent is still sent for at most `linger` ms; with `reset` the peer sees a
  * reset. Fine twice. */

@@ -6,6 +6,7 @@
 #include "vm/generation.h"
 #include "vm/lua_core.h"
 #include "vm/lua_stream.h"
+#include "vm/lua_tls.h"
 #include "vm/task.h"
 
 #include <lauxlib.h>
@@ -32,6 +33,7 @@ typedef struct listener {
   struct listener **box; /* NULL once it is closed */
   int box_ref;           /* it serves on, even if the script forgets it */
   int serve_ref;
+  weft_tls_context_t *tls; /* held; NULL if it does not speak TLS */
   unsigned open, most; /* connections whose tasks run, and how many may */
   bool paused;         /* the kernel holds back the next one */
   bool closed;         /* its handle is */
@@ -56,14 +58,17 @@ static int push_status(lua_State *L, int status)
 /* ---- connecting -----------------------------------------------------------
  */
 
-/* Resumes the task, with the box if it is connected. */
+/* Resumes the task, with the box if it is connected, else with what is wrong,
+ * if the status does not say it all. */
 static void finish(connect_t *it, int status)
 {
   lua_State *L = it->generation->L;
   weft_await_t await = it->await;
   lua_State *co = weft_await_push(await, status);
-  if (co)
+  if (co && status == 0)
     lua_rawgeti(co, LUA_REGISTRYINDEX, it->box_ref);
+  else if (co)
+    lua_pushstring(co, it->dial.detail);
   luaL_unref(L, LUA_REGISTRYINDEX, it->box_ref);
   free(it);
   if (co)
@@ -125,7 +130,8 @@ static const char *check_address(lua_State *L, int *port)
   return host;
 }
 
-/* tcp_connect(host, port, seconds) -> status, box */
+/* tcp_connect(host, port, seconds, TLS context or nil, server_name or nil)
+ *    -> 0, box; or status, detail or nil */
 static int l_connect(lua_State *L)
 {
   weft_task_t *task;
@@ -133,6 +139,8 @@ static int l_connect(lua_State *L)
   const char *host = check_address(L, &port);
   bool unix_socket = port < 0;
   uint64_t ms = weft_lua_check_ms(L, 3);
+  weft_tls_context_t *context = weft_lua_tls_context(L, 4);
+  const char *server_name = luaL_optstring(L, 5, host);
   int refused = weft_await_refused(L, &task);
   if (refused)
     return refused;
@@ -153,9 +161,11 @@ static int l_connect(lua_State *L)
   it->await = weft_await_begin(task, cancel_dial, it);
   weft_loop_t *loop = task->generation->loop;
   uv_update_time(&loop->uv);
+  weft_tls_t *tls =
+      context ? weft_tls_new(context, loop, server_name, port) : NULL;
   weft_dial_start(&it->dial, loop, weft_pool_resolver(task->generation->pool),
                   host, (uint16_t)port, weft_loop_now(loop) + ms,
-                  sizeof(weft_lua_stream_t), on_dialled);
+                  sizeof(weft_lua_stream_t), tls, on_dialled);
   return weft_await_yield(L);
 }
 
@@ -195,6 +205,7 @@ static void free_if_over(listener_t *it)
   if (!it->closed || it->open)
     return;
   luaL_unref(it->generation->L, LUA_REGISTRYINDEX, it->serve_ref);
+  weft_tls_context_release(it->tls);
   weft_resource_closed(it->generation, &it->resource);
   free(it);
 }
@@ -250,7 +261,11 @@ static void accept_one(listener_t *it)
   }
   if (!unix_socket)
     uv_tcp_nodelay(&stream->stream.uv.tcp, 1);
-  weft_lua_stream_start(stream);
+  if (it->tls)
+    weft_lua_stream_secure(
+        stream, weft_tls_new(it->tls, generation->loop, NULL, 0));
+  else
+    weft_lua_stream_start(stream);
   it->open++;
   task->on_done = on_task_done;
   task->data = it;
@@ -291,8 +306,9 @@ static void open_handle(listener_t *it, bool unix_socket)
   it->uv.handle.data = it;
 }
 
-/* tcp_listen(host, port, serve, most) -> status, box, port: calls serve(box of
- * the socket) in a task for each connection, `most` at a time */
+/* tcp_listen(host, port, serve, most, TLS context or nil) -> status, box, port:
+ * calls serve(box of the socket) in a task for each connection, `most` at a
+ * time; with TLS it shakes hands first, see stream_secured */
 static int l_listen(lua_State *L)
 {
   weft_generation_t *generation = weft_generation_of(L);
@@ -302,14 +318,15 @@ static int l_listen(lua_State *L)
   luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_Number most = luaL_checknumber(L, 4);
   luaL_argcheck(L, most >= 1 && most <= 1e6, 4, "at least one connection");
-  lua_settop(L, 4);
+  weft_tls_context_t *tls = weft_lua_tls_context(L, 5);
+  lua_settop(L, 5);
   listener_t **box = lua_newuserdata(L, sizeof(*box));
   *box = NULL;
   luaL_getmetatable(L, box_name);
-  lua_setmetatable(L, 5);
+  lua_setmetatable(L, 6);
   lua_pushvalue(L, 3);
   int serve_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pushvalue(L, 5);
+  lua_pushvalue(L, 6);
   int box_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 
   listener_t *it = weft_calloc(sizeof(*it));
@@ -318,6 +335,7 @@ static int l_listen(lua_State *L)
   it->box_ref = box_ref;
   it->serve_ref = serve_ref;
   it->most = (unsigned)most;
+  it->tls = tls ? weft_tls_context_hold(tls) : NULL;
   *box = it;
   weft_resource_open(generation, &it->resource, close_resource);
   open_handle(it, unix_socket);
@@ -330,7 +348,7 @@ static int l_listen(lua_State *L)
     return push_status(L, status);
   }
   push_status(L, 0);
-  lua_pushvalue(L, 5);
+  lua_pushvalue(L, 6);
   struct sockaddr_storage bound;
   int len = sizeof(bound);
   if (unix_socket ||

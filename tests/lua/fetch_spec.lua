@@ -348,13 +348,4 @@ describe("fetch", function()
       end
     end)
   end)
-
-  it("says clearly that https is not there yet", function()
-    for _, options in ipairs { false, { body = "x" } } do
-      local response, err = weft.fetch("https://127.0.0.1/", options or nil)
-      assert.is_nil(response)
-      assert.equal("tls", err.code)
-      assert.equal("https is not there yet", err.message)
-    end
-  end)
 end)
