@@ -532,14 +532,10 @@ static int l_status(lua_State *L)
 void weft_core_add_stream(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"stream_await", l_await},
-      {"stream_secured", l_secured},
-      {"stream_take", l_take},
-      {"stream_write", l_write},
-      {"stream_shutdown", l_shutdown},
-      {"stream_close", l_close},
-      {"stream_status", l_status},
-      {NULL, NULL},
+      {"stream_await", l_await},       {"stream_secured", l_secured},
+      {"stream_take", l_take},         {"stream_write", l_write},
+      {"stream_shutdown", l_shutdown}, {"stream_close", l_close},
+      {"stream_status", l_status},     {NULL, NULL},
   };
   luaL_register(L, NULL, functions);
   luaL_newmetatable(L, box_name);

@@ -34,9 +34,9 @@ typedef struct listener {
   int box_ref;           /* it serves on, even if the script forgets it */
   int serve_ref;
   weft_tls_context_t *tls; /* held; NULL if it does not speak TLS */
-  unsigned open, most; /* connections whose tasks run, and how many may */
-  bool paused;         /* the kernel holds back the next one */
-  bool closed;         /* its handle is */
+  unsigned open, most;     /* connections whose tasks run, and how many may */
+  bool paused;             /* the kernel holds back the next one */
+  bool closed;             /* its handle is */
 } listener_t;
 
 /* One attempt to connect. */
@@ -262,8 +262,8 @@ static void accept_one(listener_t *it)
   if (!unix_socket)
     uv_tcp_nodelay(&stream->stream.uv.tcp, 1);
   if (it->tls)
-    weft_lua_stream_secure(
-        stream, weft_tls_new(it->tls, generation->loop, NULL, 0));
+    weft_lua_stream_secure(stream,
+                           weft_tls_new(it->tls, generation->loop, NULL, 0));
   else
     weft_lua_stream_start(stream);
   it->open++;

@@ -56,7 +56,7 @@ end)
 describe("weft version", function()
   it("names the versions of what is linked", function()
     local result = says({ "version" }, 0)
-    for _, name in ipairs { "weft", "LuaJIT", "libuv", "llhttp" } do
+    for _, name in ipairs { "weft", "LuaJIT", "libuv", "llhttp", "OpenSSL" } do
       assert.truthy(result.stdout:find(name .. " %d+%.%d"), name)
     end
     assert.equal(result.stdout, says({ "--version" }, 0).stdout)
