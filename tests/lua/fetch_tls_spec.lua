@@ -248,7 +248,10 @@ describe("fetch of https://", function()
   end)
 
   it("runs a hundred at once", function()
-    local upstream = answering(raw.OK)
+    local upstream = serve(function(socket) -- and keeps none of them
+      raw.read_request(socket)
+      socket:write "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+    end)
     local tasks = {}
     for i = 1, 100 do tasks[i] = weft.spawn(weft.fetch, upstream.url, trusting()) end
     for i = 1, 100 do assert.equal("ok", assert(tasks[i]:await()).body) end
