@@ -1,5 +1,6 @@
 /* Memory that aborts when there is none: C may do so because every size that
- * a peer chooses is checked against a limit first. Lua has its own allocator. */
+ * a peer chooses is checked against a limit first. Lua has its own allocator.
+ */
 #pragma once
 
 #include <stddef.h>

@@ -19,7 +19,8 @@ typedef enum {
 /* Lines below `level` are dropped. */
 void weft_log_setup(weft_log_level_t level, bool json);
 bool weft_log_enabled(weft_log_level_t level);
-/* "debug", "info", "warn", "error" or "off" -> a level; -1 for anything else. */
+/* "debug", "info", "warn", "error" or "off" -> a level; -1 for anything else.
+ */
 int weft_log_level(const char *name);
 
 void weft_log(weft_log_level_t level, const char *format, ...)

@@ -79,8 +79,7 @@ void weft_write_status(weft_buf_t *out, int status, const char *date)
   } else {
     const char *reason = weft_status_reason(status);
     char digits[4] = {(char)('0' + status / 100 % 10),
-                      (char)('0' + status / 10 % 10),
-                      (char)('0' + status % 10),
+                      (char)('0' + status / 10 % 10), (char)('0' + status % 10),
                       ' '};
     weft_buf_append_literal(out, "HTTP/1.1 ");
     weft_buf_append(out, digits, sizeof(digits));

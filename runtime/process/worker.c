@@ -15,7 +15,7 @@
 
 /* The life of a worker goes one way through these. */
 typedef enum {
-  WORKER_LOADING,  /* main runs; for check and test that is all */
+  WORKER_LOADING, /* main runs; for check and test that is all */
   WORKER_SERVING,
   WORKER_DRAINING, /* no more connections; running requests finish */
   WORKER_STOPPING, /* the app's stop hooks and background tasks */
@@ -29,7 +29,7 @@ typedef struct {
   weft_generation_t *generation;
   weft_server_t server;
   worker_state_t state;
-  bool server_open;    /* `server` has listeners or connections */
+  bool server_open; /* `server` has listeners or connections */
   uv_signal_t term, interrupt;
   weft_timer_t deadline; /* of draining and stopping */
   int exit_code;
@@ -95,14 +95,13 @@ static void on_drained(weft_server_t *server)
     return;
   }
   worker->state = WORKER_STOPPING;
-  weft_generation_start(
-      worker->generation, "stop", 0, NULL, on_stopped, worker);
+  weft_generation_start(worker->generation, "stop", 0, NULL, on_stopped,
+                        worker);
 }
 
 static void on_deadline(weft_timer_t *timer)
 {
-  weft_log(WEFT_LOG_WARN,
-           "what still ran after the drain time-out was ended");
+  weft_log(WEFT_LOG_WARN, "what still ran after the drain time-out was ended");
   close_all(WEFT_LIST_ENTRY(timer, worker_t, deadline));
 }
 
@@ -115,12 +114,10 @@ static void on_signal(uv_signal_t *handle, int number)
     close_all(worker);
     return;
   }
-  weft_log(WEFT_LOG_INFO,
-           "%s: answering what runs, then stopping",
+  weft_log(WEFT_LOG_INFO, "%s: answering what runs, then stopping",
            number == SIGTERM ? "TERM" : "INT");
   worker->state = WORKER_DRAINING;
-  weft_timer_set(&worker->loop,
-                 &worker->deadline,
+  weft_timer_set(&worker->loop, &worker->deadline,
                  weft_loop_now(&worker->loop) +
                      (uint64_t)(worker->options->drain_timeout * 1e3));
   weft_server_drain(&worker->server);
@@ -134,17 +131,13 @@ static bool listen_all(worker_t *worker)
   char error[256];
   weft_service_t *service = worker->generation->service;
   weft_handler_t handler = weft_service_handler(service);
-  weft_server_init(
-      &worker->server, &worker->loop, &service->limits, &handler);
+  weft_server_init(&worker->server, &worker->loop, &service->limits, &handler);
   worker->server.data = worker;
   worker->server.on_empty = on_drained;
   worker->server_open = true;
   for (int i = 0; i < options->listen_count; i++) {
-    if (weft_server_listen(&worker->server,
-                           options->listen[i],
-                           &listeners[i],
-                           error,
-                           sizeof(error)) != 0) {
+    if (weft_server_listen(&worker->server, options->listen[i], &listeners[i],
+                           error, sizeof(error)) != 0) {
       fprintf(stderr, "weft: %s\n", error);
       return false;
     }
@@ -207,12 +200,8 @@ int weft_worker_run(const weft_worker_options_t *options)
   worker.pool = weft_pool_open(&worker.loop);
   worker.generation = weft_generation_open(&worker.loop, &worker);
   worker.generation->pool = worker.pool;
-  weft_generation_start(worker.generation,
-                        options->command,
-                        options->argc,
-                        options->argv,
-                        on_main_done,
-                        &worker);
+  weft_generation_start(worker.generation, options->command, options->argc,
+                        options->argv, on_main_done, &worker);
   weft_loop_run(&worker.loop);
   if (worker.generation) { /* nothing is left to end a wait of its tasks */
     weft_task_report_waiting(worker.generation);

@@ -7,8 +7,9 @@
 enum { WEFT_LISTEN_MAX = 16 };
 
 typedef struct {
-  const char *command; /* what Lua's main is asked for: "run", "check", "test" */
-  int argc;            /* and its arguments */
+  const char
+      *command; /* what Lua's main is asked for: "run", "check", "test" */
+  int argc;     /* and its arguments */
   char *const *argv;
   const char *listen[WEFT_LISTEN_MAX]; /* for "run" */
   int listen_count;

@@ -33,8 +33,8 @@ static lua_exchange_t *acquire(weft_generation_t *generation)
     it = weft_alloc(sizeof(*it));
     weft_list_init(&it->spare);
   } else {
-    it = WEFT_LIST_ENTRY(
-        generation->spare_exchanges.prev, lua_exchange_t, spare);
+    it = WEFT_LIST_ENTRY(generation->spare_exchanges.prev, lua_exchange_t,
+                         spare);
     weft_list_remove(&it->spare);
   }
   weft_list_t spare = it->spare;
@@ -65,14 +65,15 @@ static void release(lua_exchange_t *it, int status)
 void weft_exchanges_free(weft_generation_t *generation)
 {
   while (!weft_list_empty(&generation->spare_exchanges)) {
-    lua_exchange_t *it = WEFT_LIST_ENTRY(
-        generation->spare_exchanges.next, lua_exchange_t, spare);
+    lua_exchange_t *it = WEFT_LIST_ENTRY(generation->spare_exchanges.next,
+                                         lua_exchange_t, spare);
     weft_list_remove(&it->spare);
     free(it);
   }
 }
 
-/* ---- responses ------------------------------------------------------------ */
+/* ---- responses ------------------------------------------------------------
+ */
 
 /* Headers that say how a message is framed are weft's own. `small` is a name in
  * lower case. */
@@ -100,9 +101,7 @@ static void warn_of_framing(lua_exchange_t *it, const char *name)
   weft_log(WEFT_LOG_WARN,
            "a script set the header %s in the response to %.*s; "
            "weft's own framing is sent instead",
-           name,
-           (int)target.len,
-           target.bytes);
+           name, (int)target.len, target.bytes);
 }
 
 /* Writes the first line and the headers; `len` is the body's, or -1. The table
@@ -173,11 +172,9 @@ static void on_task_done(weft_task_t *task, void *data)
 static bool push_path(lua_State *co, const weft_head_t *head)
 {
   weft_target_t target;
-  const char *reason = weft_target_split(
-      weft_buf_bytes(&head->bytes) + head->target,
-      head->target_len,
-      head->method,
-      &target);
+  const char *reason =
+      weft_target_split(weft_buf_bytes(&head->bytes) + head->target,
+                        head->target_len, head->method, &target);
   assert(!reason); /* the parser has seen to it */
   (void)reason;
   if (!memchr(target.raw_path, '%', target.raw_path_len) &&
@@ -186,8 +183,8 @@ static bool push_path(lua_State *co, const weft_head_t *head)
     return true;
   }
   char *path = weft_alloc(target.raw_path_len);
-  size_t len = weft_target_normalise(
-      target.raw_path, target.raw_path_len, path, &reason);
+  size_t len = weft_target_normalise(target.raw_path, target.raw_path_len, path,
+                                     &reason);
   if (len)
     lua_pushlstring(co, path, len);
   free(path);
@@ -196,9 +193,7 @@ static bool push_path(lua_State *co, const weft_head_t *head)
 
 static void refuse_path(weft_handler_t *handler, weft_exchange_t *exchange)
 {
-  handler->on_refused(handler->data,
-                      weft_exchange_conn(exchange),
-                      400,
+  handler->on_refused(handler->data, weft_exchange_conn(exchange), 400,
                       "The path cannot be decoded.");
   exchange->close = true;
   weft_exchange_answer(exchange, 400);
@@ -260,10 +255,8 @@ static void on_gone(void *data, weft_exchange_t *exchange, int status)
   release(it, UV_ECANCELED);
 }
 
-static void on_refused(void *data,
-                       weft_conn_t *conn,
-                       int status,
-                       const char *reason)
+static void
+on_refused(void *data, weft_conn_t *conn, int status, const char *reason)
 {
   (void)data;
   char peer[46], number[16];
@@ -303,7 +296,8 @@ static double number_field(lua_State *L,
   if (!lua_isnil(L, -1)) {
     if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= min) ||
         !(lua_tonumber(L, -1) <= max))
-      luaL_error(L, "%s must be a number from %d to %d", name, (int)min, (int)max);
+      luaL_error(L, "%s must be a number from %d to %d", name, (int)min,
+                 (int)max);
     value = lua_tonumber(L, -1);
   }
   lua_pop(L, 1);
@@ -324,14 +318,14 @@ weft_service_t *weft_service_new(lua_State *L, int serve, int limits)
   luaL_checktype(L, serve, LUA_TFUNCTION);
   luaL_checktype(L, limits, LUA_TTABLE);
   weft_parser_limits_t *parser = &values.parser;
-  parser->head_size = (uint32_t)number_field(
-      L, limits, "max_header_size", parser->head_size, 256, 65535);
-  parser->target_size = (uint32_t)number_field(
-      L, limits, "max_target_size", parser->target_size, 1, 65535);
-  parser->header_count = (uint32_t)number_field(
-      L, limits, "max_header_count", parser->header_count, 1, 10000);
-  values.connections = (uint32_t)number_field(
-      L, limits, "max_connections", values.connections, 1, 1 << 20);
+  parser->head_size = (uint32_t)number_field(L, limits, "max_header_size",
+                                             parser->head_size, 256, 65535);
+  parser->target_size = (uint32_t)number_field(L, limits, "max_target_size",
+                                               parser->target_size, 1, 65535);
+  parser->header_count = (uint32_t)number_field(L, limits, "max_header_count",
+                                                parser->header_count, 1, 10000);
+  values.connections = (uint32_t)number_field(L, limits, "max_connections",
+                                              values.connections, 1, 1 << 20);
   values.header_timeout =
       ms_field(L, limits, "header_timeout", values.header_timeout);
   values.body_timeout =
@@ -360,11 +354,13 @@ weft_service_t *weft_service_new(lua_State *L, int serve, int limits)
 
 void weft_service_free(weft_service_t *service) { free(service); }
 
-/* ---- for Lua's FFI -------------------------------------------------------- */
+/* ---- for Lua's FFI --------------------------------------------------------
+ */
 
 static lua_exchange_t *find(void *generation, double handle)
 {
-  return weft_handles_get(&((weft_generation_t *)generation)->exchanges, handle);
+  return weft_handles_get(&((weft_generation_t *)generation)->exchanges,
+                          handle);
 }
 
 bool weft_lua_part(void *generation, double handle, int part, weft_slice_t *out)
@@ -406,7 +402,8 @@ int weft_lua_header(void *generation,
   return (int)weft_head_count(head, name, len);
 }
 
-/* ---- for Lua's C API: what waits, or makes tables ------------------------- */
+/* ---- for Lua's C API: what waits, or makes tables -------------------------
+ */
 
 static lua_exchange_t *check_exchange(lua_State *L)
 {
@@ -457,8 +454,7 @@ static int l_info(lua_State *L)
     lua_pushinteger(L, -1);
   else
     lua_pushnumber(
-        L,
-        head->body == WEFT_BODY_SIZED ? (double)head->content_length : 0);
+        L, head->body == WEFT_BODY_SIZED ? (double)head->content_length : 0);
   return 4;
 }
 
@@ -642,20 +638,13 @@ static int l_close(lua_State *L)
 void weft_core_add_exchange(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"exchange_headers", l_headers},
-      {"exchange_info", l_info},
-      {"exchange_alive", l_alive},
-      {"exchange_read", l_read},
-      {"exchange_take", l_take},
-      {"exchange_respond", l_respond},
-      {"exchange_stream", l_stream},
-      {"exchange_write", l_write},
-      {"exchange_sent", l_sent},
-      {"exchange_complete", l_complete},
-      {"exchange_written", l_written},
-      {"exchange_answered", l_answered},
-      {"exchange_close", l_close},
-      {NULL, NULL},
+      {"exchange_headers", l_headers}, {"exchange_info", l_info},
+      {"exchange_alive", l_alive},     {"exchange_read", l_read},
+      {"exchange_take", l_take},       {"exchange_respond", l_respond},
+      {"exchange_stream", l_stream},   {"exchange_write", l_write},
+      {"exchange_sent", l_sent},       {"exchange_complete", l_complete},
+      {"exchange_written", l_written}, {"exchange_answered", l_answered},
+      {"exchange_close", l_close},     {NULL, NULL},
   };
   luaL_register(L, NULL, functions);
   lua_newtable(L); /* methods: llhttp's numbers -> names */

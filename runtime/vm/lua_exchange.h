@@ -41,7 +41,10 @@ enum {
 };
 
 /* A part of the request's target. */
-bool weft_lua_part(void *generation, double handle, int part, weft_slice_t *out);
+bool weft_lua_part(void *generation,
+                   double handle,
+                   int part,
+                   weft_slice_t *out);
 /* The first header of this lower-case name; returns how many there are. */
 int weft_lua_header(void *generation,
                     double handle,

@@ -52,16 +52,15 @@ static int l_listen(lua_State *L)
   it->service = service;
   it->generation = generation;
   weft_handler_t handler = weft_service_handler(service);
-  weft_server_init(
-      &it->server, generation->loop, &service->limits, &handler);
+  weft_server_init(&it->server, generation->loop, &service->limits, &handler);
   it->server.data = it;
   it->server.on_empty = on_empty;
   it->handle = weft_handles_open(&generation->servers, it);
   weft_list_push(&generation->listening, &it->node);
   weft_listener_t *listener;
   char error[256];
-  if (weft_server_listen(
-          &it->server, address, &listener, error, sizeof(error)) != 0) {
+  if (weft_server_listen(&it->server, address, &listener, error,
+                         sizeof(error)) != 0) {
     on_empty(&it->server);
     lua_pushnil(L);
     lua_pushstring(L, error);
@@ -83,8 +82,8 @@ static void drain(listening_t *it)
 /* unlisten(handle): lets running requests finish and closes the rest */
 static int l_unlisten(lua_State *L)
 {
-  listening_t *it = weft_handles_get(
-      &weft_generation_of(L)->servers, luaL_checknumber(L, 1));
+  listening_t *it =
+      weft_handles_get(&weft_generation_of(L)->servers, luaL_checknumber(L, 1));
   if (it)
     drain(it);
   return 0;
@@ -93,8 +92,8 @@ static int l_unlisten(lua_State *L)
 /* connection_count(handle) -> connections that are open */
 static int l_connection_count(lua_State *L)
 {
-  listening_t *it = weft_handles_get(
-      &weft_generation_of(L)->servers, luaL_checknumber(L, 1));
+  listening_t *it =
+      weft_handles_get(&weft_generation_of(L)->servers, luaL_checknumber(L, 1));
   lua_pushinteger(L, it ? it->server.conn_count : 0);
   return 1;
 }
@@ -103,8 +102,7 @@ void weft_listen_close_all(weft_generation_t *generation)
 {
   weft_list_t *next;
   for (weft_list_t *node = generation->listening.next;
-       node != &generation->listening;
-       node = next) {
+       node != &generation->listening; node = next) {
     next = node->next;
     listening_t *it = WEFT_LIST_ENTRY(node, listening_t, node);
     if (it->server.conn_count)
